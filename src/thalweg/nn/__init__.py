@@ -1,0 +1,28 @@
+"""Language models: mixers, feed-forwards, norms, and the model that is made of them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from thalweg.nn.config import SIZES, ModelConfig, size
+
+_LAZY = {
+    "FFNS": "ffn",
+    "LanguageModel": "model",
+    "MIXERS": "attention",
+    "NORMS": "norms",
+    "Output": "model",
+    "attend": "attention",
+    "attention_reference": "attention",
+    "init_weights": "init",
+    "param_groups": "init",
+}
+
+__all__ = ["SIZES", "ModelConfig", "size", *_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

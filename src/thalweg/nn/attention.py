@@ -1,0 +1,131 @@
+"""Causal attention with grouped key heads, normed queries and keys, rotary positions and a key-value cache.
+
+Shapes: B rows, T new tokens, S tokens to look at, H query heads, K key heads, D head width.
+Source: arXiv 1706.03762 section 3.2.1; grouped heads arXiv 2305.13245; norm of queries and keys arXiv 2505.09388.
+Differs: 1. padding looks at itself, so that no row of the softmax is empty; its output is never used.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thalweg.nn.config import ModelConfig
+from thalweg.nn.norms import NORMS
+from thalweg.nn.places import Places, visible
+from thalweg.nn.rope import rotate
+from thalweg.nn.state import LayerState
+
+__all__ = ["MIXERS", "Attention", "attend", "attention_probabilities", "attention_reference"]
+
+
+def attention_reference(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, scale: float, mask: Tensor) -> Tensor:
+    """The definition: token t of head h takes the mean of v_s weighted by exp(scale · q_t·k_s) over s it may see.
+
+    One query at a time, by explicit loops, in the precision of its inputs. For tests and for reading.
+
+    Args:
+        q_BHTD: queries.
+        k_BKSD: keys, K a divisor of H; query head h uses key head h // (H / K).
+        v_BKSD: values.
+        scale: factor on the products.
+        mask: (T, S) or (B, T, S) bool, true where query t may see key s; each row has at least one.
+    """
+    batch, heads, tokens, _ = q_BHTD.shape
+    mask_BTS = mask.expand(batch, tokens, k_BKSD.shape[2])
+    rows = []
+    for b in range(batch):
+        for h in range(heads):
+            kv = h // (heads // k_BKSD.shape[1])
+            for t in range(tokens):
+                seen = mask_BTS[b, t]
+                score = scale * (k_BKSD[b, kv, seen] @ q_BHTD[b, h, t])
+                weight = torch.exp(score - score.max())
+                rows.append(weight @ v_BKSD[b, kv, seen] / weight.sum())
+    return torch.stack(rows).view(batch, heads, tokens, -1)
+
+
+def attend(q_BHTD: Tensor, k_BKSD: Tensor, v_BKSD: Tensor, *, scale: float, mask: Tensor | None) -> Tensor:
+    """What ``attention_reference`` defines, by the fused kernel; ``mask`` None means causal and needs S = T.
+
+    Args:
+        q_BHTD: queries.
+        k_BKSD: keys.
+        v_BKSD: values.
+        scale: factor on the products.
+        mask: broadcastable to (B, H, T, S), true where a token may look; None for plain causal attention.
+    """
+    grouped = q_BHTD.shape[1] != k_BKSD.shape[1]
+    return F.scaled_dot_product_attention(
+        q_BHTD, k_BKSD, v_BKSD, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=grouped
+    )
+
+
+def attention_probabilities(q_BHTD: Tensor, k_BKSD: Tensor, *, scale: float, mask: Tensor) -> Tensor:
+    """softmax(scale · q·k) over the keys a token may see, in at least float32: (B, H, T, S)."""
+    keys = k_BKSD.repeat_interleave(q_BHTD.shape[1] // k_BKSD.shape[1], dim=1)
+    score = (scale * q_BHTD @ keys.transpose(-1, -2)).to(torch.promote_types(q_BHTD.dtype, torch.float32))
+    return score.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention under Hugging Face's parameter names.
+
+    Args:
+        config: gives widths, heads, norm and scale.
+        layer: index of the block.
+    """
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.kv_heads, self.head_dim = config.heads, config.kv_heads, config.head_dim
+        self.scale = config.attention_scale
+        self.q_proj = nn.Linear(config.dim, config.heads * config.head_dim, bias=False)
+        self.k_proj = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
+        self.v_proj = nn.Linear(config.dim, config.kv_heads * config.head_dim, bias=False)
+        self.o_proj = nn.Linear(config.heads * config.head_dim, config.dim, bias=False)
+        self.q_norm = NORMS[config.norm](config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = NORMS[config.norm](config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+
+    def forward(self, x: Tensor, places: Places, state: LayerState | None = None) -> Tensor:
+        """(B, T, dim) -> (B, T, dim); with a state, the new keys and values are written into it."""
+        batch, count, _ = x.shape
+        v_BTKD = self.v_proj(x).view(batch, count, self.kv_heads, self.head_dim)
+        q_BTHD = self.q_norm(self.q_proj(x).view(batch, count, self.heads, self.head_dim))
+        k_BTKD = self.k_norm(self.k_proj(x).view(batch, count, self.kv_heads, self.head_dim))
+        q_BTHD = rotate(q_BTHD, places.cos, places.sin).to(v_BTKD.dtype)
+        k_BTKD = rotate(k_BTKD, places.cos, places.sin).to(v_BTKD.dtype)
+        q, k, v = q_BTHD.transpose(1, 2), k_BTKD.transpose(1, 2), v_BTKD.transpose(1, 2)
+        if state is not None:
+            k, v = _remember(state, k, v, places.start)
+        if places.probs is not None:
+            places.probs.append(attention_probabilities(q, k, scale=self.scale, mask=visible(places, q.shape[2])))
+        y = self._attend(q, k, v, places)
+        return self.o_proj(y.transpose(1, 2).reshape(batch, count, -1))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, places: Places) -> Tensor:
+        if places.segments is None:
+            return attend(q, k, v, scale=self.scale, mask=places.mask)
+        parts = zip(*(x.split(places.segments, dim=2) for x in (q, k, v)), strict=True)
+        return torch.cat([attend(*part, scale=self.scale, mask=None) for part in parts], dim=2)
+
+    @staticmethod
+    def init_state(
+        config: ModelConfig, batch: int, capacity: int, *, device: torch.device, dtype: torch.dtype
+    ) -> LayerState:
+        """Empty keys and values, (B, K, capacity, D)."""
+        shape = (batch, config.kv_heads, capacity, config.head_dim)
+        tensors = {name: torch.zeros(shape, device=device, dtype=dtype) for name in ("k", "v")}
+        return LayerState(tensors, {"k": 2, "v": 2})
+
+
+def _remember(state: LayerState, k: Tensor, v: Tensor, start: int) -> tuple[Tensor, Tensor]:
+    stop = start + k.shape[2]
+    for name, new in (("k", k), ("v", v)):
+        state.tensors[name][:, :, start:stop] = new
+    return state.tensors["k"][:, :, :stop], state.tensors["v"][:, :, :stop]
+
+
+MIXERS: dict[str, type[nn.Module]] = {"attn": Attention}

@@ -1,0 +1,198 @@
+"""The shape of a language model: one frozen dataclass of plain numbers, words and switches, checked when made.
+
+Source: defaults and named sizes of the "qwen-small" block: RMSNorm with eps 1e-6, RoPE with theta 10 000, QK-norm,
+SwiGLU with hidden = 8/3 dim rounded to 64, no biases, untied head.
+Differs: 1. the vocabulary is not padded in secret: a weight has exactly ``vocab_size`` rows, so a checkpoint survives
+import and export bit for bit; choose a multiple of 64 yourself where a tokenizer leaves the choice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from dataclasses import replace as dataclass_replace
+from typing import Any
+
+from thalweg.errors import InputError, suggest
+
+__all__ = ["FFN_NAMES", "MIXER_NAMES", "NORM_NAMES", "PRESETS", "SIZES", "ModelConfig", "size"]
+
+PRESETS = ("sp", "mup")
+MIXER_NAMES = ("attn",)
+FFN_NAMES = ("swiglu",)
+NORM_NAMES = ("rmsnorm",)
+_WORDS = {"preset": PRESETS, "mixer": MIXER_NAMES, "ffn": FFN_NAMES, "norm": NORM_NAMES}
+_AT_LEAST_ONE = ("vocab_size", "dim", "layers", "heads", "kv_heads", "head_dim", "hidden", "context")
+_AT_LEAST_ONE += ("base_dim", "base_head_dim")
+_SWITCHES = ("qk_norm", "tie_embeddings")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """A decoder-only language model of the Llama/Qwen3 kind.
+
+    ``kv_heads``, ``head_dim`` and ``hidden`` may be 0: then they follow the rule ``heads``, ``dim / heads`` and
+    8/3 ``dim`` rounded to the nearest multiple of 64, and are stored as plain numbers.
+
+    Args:
+        vocab_size: number of tokens.
+        dim: width of the residual stream.
+        layers: number of blocks.
+        heads: query heads.
+        kv_heads: key and value heads, a divisor of ``heads`` (grouped-query attention).
+        head_dim: width of one head, even.
+        hidden: width of the feed-forward.
+        context: largest number of positions.
+        rope_theta: base of the rotary frequencies, above 1.
+        norm_eps: added to the mean square in every norm, above 0.
+        qk_norm: RMSNorm on each query and key head (Qwen3).
+        tie_embeddings: the head shares the embedding's weight.
+        preset: ``sp`` (standard) or ``mup`` (maximal update): initialisation, multipliers, learning rates per group.
+        base_dim: read by ``mup`` only: the width at which ``mup`` equals its unscaled form; m = dim / base_dim.
+        base_head_dim: read by ``mup`` only: the head width at which attention logits are scaled by 1/sqrt(head_dim).
+        z_loss: weight of the squared log-partition in the training loss, at least 0.
+        mixer: name in ``MIXERS``.
+        ffn: name in ``FFNS``.
+        norm: name in ``NORMS``.
+
+    Raises:
+        InputError: a value is out of range or two values do not fit together.
+    """
+
+    vocab_size: int = 256
+    dim: int = 128
+    layers: int = 4
+    heads: int = 4
+    kv_heads: int = 0
+    head_dim: int = 0
+    hidden: int = 0
+    context: int = 256
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-6
+    qk_norm: bool = True
+    tie_embeddings: bool = False
+    preset: str = "sp"
+    base_dim: int = 128
+    base_head_dim: int = 32
+    z_loss: float = 0.0
+    mixer: str = "attn"
+    ffn: str = "swiglu"
+    norm: str = "rmsnorm"
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "heads"):
+            _check_count(name, getattr(self, name))
+        for name, value in _derived(self.dim, self.heads).items():
+            if getattr(self, name) == 0 and type(getattr(self, name)) is int:
+                if name == "head_dim" and self.dim % self.heads:
+                    raise InputError(
+                        f"dim={self.dim} is not a multiple of heads={self.heads}: change one or set head_dim"
+                    )
+                object.__setattr__(self, name, value)
+        _check(self)
+
+    @property
+    def groups(self) -> int:
+        """Query heads that share one key head."""
+        return self.heads // self.kv_heads
+
+    @property
+    def width_ratio(self) -> float:
+        """The m of muP, dim / base_dim; 1 for ``sp``."""
+        return self.dim / self.base_dim if self.preset == "mup" else 1.0
+
+    @property
+    def out_mult(self) -> float:
+        """Factor on the logits: 1/m for ``mup``, else 1."""
+        return 1.0 / self.width_ratio
+
+    @property
+    def attention_scale(self) -> float:
+        """Factor on query-key products: 1/sqrt(head_dim); sqrt(base_head_dim)/head_dim for ``mup``."""
+        root = math.sqrt(self.base_head_dim) if self.preset == "mup" else math.sqrt(self.head_dim)
+        return root / self.head_dim
+
+    def replace(self, **changes: Any) -> ModelConfig:
+        """A copy with ``changes``; a derived field that still follows its rule follows it on."""
+        _check_keys(changes)
+        before = _derived(self.dim, self.heads)
+        following = {name: 0 for name, value in before.items() if getattr(self, name) == value}
+        return dataclass_replace(self, **{**following, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values; ``ModelConfig.from_dict`` gives an equal config back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """A config from plain values, such as a TOML table; the key ``size`` names the size to start from.
+
+        Raises:
+            InputError: a key is unknown (the nearest is named) or a value is out of range.
+        """
+        given = dict(values)
+        start = size(given.pop("size")) if "size" in given else cls()
+        return start.replace(**given)
+
+
+def _derived(dim: int, heads: int) -> dict[str, int]:
+    return {"kv_heads": heads, "head_dim": dim // heads, "hidden": max(64, round(8 * dim / 3 / 64) * 64)}
+
+
+def _check_count(name: str, value: object) -> None:
+    if type(value) is not int or value < 1:
+        raise InputError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def _check_keys(changes: Mapping[str, object]) -> None:
+    known = [field.name for field in fields(ModelConfig)]
+    for name in changes:
+        if name not in known:
+            raise InputError(f"ModelConfig has no field {name!r}: {suggest(name, known)}")
+
+
+def _check(config: ModelConfig) -> None:
+    for name in _AT_LEAST_ONE:
+        _check_count(name, getattr(config, name))
+    for name in _SWITCHES:
+        if type(getattr(config, name)) is not bool:
+            raise InputError(f"{name}={getattr(config, name)!r} must be true or false")
+    for name, known in _WORDS.items():
+        if getattr(config, name) not in known:
+            raise InputError(
+                f"{name}={getattr(config, name)!r} is unknown: {suggest(str(getattr(config, name)), known)}"
+            )
+    for name, low, strict in (("rope_theta", 1.0, True), ("norm_eps", 0.0, True), ("z_loss", 0.0, False)):
+        value = getattr(config, name)
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not fits or value < low or (strict and value == low):
+            raise InputError(f"{name}={value!r} must be a number {'above' if strict else 'of at least'} {low:g}")
+    if config.heads % config.kv_heads:
+        raise InputError(
+            f"heads={config.heads} is not a multiple of kv_heads={config.kv_heads}: use a divisor of heads"
+        )
+    if config.head_dim % 2:
+        raise InputError(f"head_dim={config.head_dim} is odd: rotary positions turn pairs, so use an even number")
+
+
+SIZES: dict[str, ModelConfig] = {
+    "tiny": ModelConfig(dim=128, layers=4, heads=4),
+    "mini": ModelConfig(dim=256, layers=8, heads=4, context=512),
+    "small": ModelConfig(dim=384, layers=8, heads=6, context=1024),
+    "base30": ModelConfig(dim=512, layers=8, heads=8, context=1024),
+    "gpt124": ModelConfig(vocab_size=50_304, dim=768, layers=12, heads=12, context=1024),
+}
+
+
+def size(name: str, **changes: Any) -> ModelConfig:
+    """The named size with ``changes``: ``size("tiny", vocab_size=512)``.
+
+    Matrix parameters without embedding and head: tiny 0.8M, mini 6.3M, small 14M, base30 25M, gpt124 85M.
+
+    Raises:
+        InputError: the name or a field is unknown.
+    """
+    if name not in SIZES:
+        raise InputError(f"size={name!r} is unknown: {suggest(str(name), SIZES)}")
+    return SIZES[name].replace(**changes)

@@ -1,0 +1,75 @@
+"""Next-token cross-entropy from hidden states, with logits in pieces so that they never fill the memory.
+
+Source: chunked head and loss as in torchtune and Liger-Kernel: gradients of a piece are taken while its logits exist.
+Differs: 1. below the limit the plain loss of torch is used, which can be differentiated twice; the pieces cannot.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["IGNORE", "LOGIT_BYTES", "head_loss"]
+
+IGNORE = -100
+LOGIT_BYTES = 256 * 2**20
+
+
+def head_loss(
+    hidden: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float = 0.0, limit: int = LOGIT_BYTES
+) -> tuple[Tensor, Tensor]:
+    """Sums over tokens of the cross-entropy and of z = (log of the partition)², for logits = hidden @ weightᵀ.
+
+    Args:
+        hidden: (N, D).
+        weight: (V, D), the head.
+        targets: (N,) int64, the next token, or -100 where none counts.
+        z_loss: weight with which z enters the gradient of the first sum and the first sum itself, at least 0.
+        limit: bytes of float32 logits above which the work is done in pieces.
+
+    Returns:
+        (loss_sum, z_sum): scalars in at least float32; the second carries no gradient.
+    """
+    rows = max(1, limit // (4 * weight.shape[0]))
+    if hidden.shape[0] <= rows:
+        return _piece(hidden, weight, targets, z_loss)
+    return _InPieces.apply(hidden, weight, targets, z_loss, rows)
+
+
+def _piece(hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float) -> tuple[Tensor, Tensor]:
+    logits = F.linear(hidden, weight)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    if not z_loss:
+        return loss, loss.new_zeros(())
+    z = (logits.logsumexp(dim=-1).square() * (targets != IGNORE)).sum()
+    return loss + z_loss * z, z.detach()
+
+
+class _InPieces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, weight, targets, z_loss, rows):
+        wants = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        sums = [0.0, 0.0]
+        d_hidden, d_weight = [], torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        for h, t in zip(hidden.split(rows), targets.split(rows), strict=True):
+            with torch.set_grad_enabled(wants):
+                h, w = h.detach().requires_grad_(wants), weight.detach().requires_grad_(wants)
+                loss, z = _piece(h, w, t, z_loss)
+            if wants:
+                gradient_h, gradient_w = torch.autograd.grad(loss, (h, w))
+                d_hidden.append(gradient_h)
+                d_weight += gradient_w
+            sums = [sums[0] + loss.detach(), sums[1] + z]
+        if wants:
+            ctx.save_for_backward(torch.cat(d_hidden), d_weight.to(weight.dtype))
+        ctx.mark_non_differentiable(sums[1])
+        return tuple(sums)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, upstream, _):
+        d_hidden, d_weight = ctx.saved_tensors
+        return d_hidden * upstream, d_weight * upstream, None, None, None

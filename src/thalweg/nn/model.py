@@ -1,0 +1,242 @@
+"""The language model: embedding, blocks of mixer and feed-forward on a residual stream, norm, head.
+
+    h = embed(ids)
+    for each block:  h = h + mixer(norm(h));  h = h + ffn(norm(h))
+    logits = out_mult · head(norm(h))
+
+Parameter names are Hugging Face's, so Llama and Qwen3 weights load without renaming.
+Source: Llama, arXiv 2302.13971; Qwen3, arXiv 2505.09388.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thalweg.errors import InputError, suggest
+from thalweg.nn.attention import MIXERS
+from thalweg.nn.config import ModelConfig
+from thalweg.nn.ffn import FFNS
+from thalweg.nn.init import init_weights
+from thalweg.nn.loss import IGNORE, head_loss
+from thalweg.nn.norms import NORMS
+from thalweg.nn.places import Places, locate
+from thalweg.nn.rope import RopeTable
+from thalweg.nn.state import LayerState, ModelState
+
+__all__ = ["TAPS", "Block", "LanguageModel", "Output"]
+
+TAPS = ("hidden", "attn_probs")
+
+
+@dataclass(slots=True)
+class Output:
+    """What a forward pass gives.
+
+    Args:
+        logits: (B, T, V) in at least float32; None where a loss was asked for.
+        loss: mean over the counted tokens, in nats (with the z-loss while training); 0 if none counts.
+        loss_sum: the sum that ``loss`` is the mean of; add these up over micro-batches.
+        num_tokens: int64 scalar, how many tokens count.
+        state: the state that was passed in, advanced.
+        aux: further numbers by name: ``z`` is the sum of squared log-partitions, where a z-loss is on.
+        taps: what ``collect`` asked for: ``hidden`` (layers + 1 tensors (B, T, dim)), ``attn_probs`` (B, H, T, S).
+    """
+
+    logits: Tensor | None = None
+    loss: Tensor | None = None
+    loss_sum: Tensor | None = None
+    num_tokens: Tensor | None = None
+    state: ModelState | None = None
+    aux: dict[str, Tensor] = field(default_factory=dict)
+    taps: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+
+class Block(nn.Module):
+    """One layer: h + mixer(norm(h)), then h + ffn(norm(h)).
+
+    Args:
+        config: names the parts in ``MIXERS``, ``FFNS`` and ``NORMS``.
+        layer: index of the block.
+    """
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.input_layernorm = NORMS[config.norm](config.dim, config.norm_eps)
+        self.self_attn = MIXERS[config.mixer](config, layer)
+        self.post_attention_layernorm = NORMS[config.norm](config.dim, config.norm_eps)
+        self.mlp = FFNS[config.ffn](config, layer)
+
+    def forward(self, h: Tensor, places: Places, state: LayerState | None = None) -> Tensor:
+        """(B, T, dim) -> (B, T, dim)."""
+        h = h + self.self_attn(self.input_layernorm(h), places, state)
+        return h + self.mlp(self.post_attention_layernorm(h))
+
+
+class _Trunk(nn.Module):
+    """All but the head; a module of its own so that names read ``model.layers.0…`` as Hugging Face's do."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.dim)
+        self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = NORMS[config.norm](config.dim, config.norm_eps)
+
+
+class LanguageModel(nn.Module):
+    """A decoder-only Transformer.
+
+    Built on the meta device (``with torch.device("meta")``) it costs nothing; then ``to_empty`` and ``init_weights``.
+    Elsewhere the weights are initialised at once.
+
+    Args:
+        config: the shape.
+        generator: source of the initial weights; None is torch's own.
+    """
+
+    def __init__(self, config: ModelConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        device = torch.get_default_device()
+        with torch.device("meta"):
+            self.model = _Trunk(config)
+            self.lm_head = None if config.tie_embeddings else nn.Linear(config.dim, config.vocab_size, bias=False)
+        self._rope = RopeTable(config.head_dim, config.rope_theta, config.context)
+        if device.type != "meta":
+            self.to_empty(device=device)
+            self.init_weights(generator)
+
+    @property
+    def head(self) -> Tensor:
+        """The (V, dim) weight that makes logits: the head's own, or the embedding's where tied."""
+        return self.model.embed_tokens.weight if self.lm_head is None else self.lm_head.weight
+
+    def init_weights(self, generator: torch.Generator | None = None) -> None:
+        """Draws all weights anew by the preset of the config; ``generator`` lives on the parameters' device."""
+        init_weights(self, self.config, generator)
+
+    def init_state(
+        self, batch: int, capacity: int, *, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> ModelState:
+        """An empty memory for decoding ``batch`` rows of up to ``capacity`` positions.
+
+        Args:
+            batch: rows.
+            capacity: positions.
+            device: the model's where None.
+            dtype: of keys and values; the model's where None.
+        """
+        device, dtype = device or self.head.device, dtype or self.head.dtype
+        mixer = MIXERS[self.config.mixer]
+        make = mixer.init_state  # pyrefly: ignore
+        layers = [make(self.config, batch, capacity, device=device, dtype=dtype) for _ in self.model.layers]
+        return ModelState(layers, torch.zeros(batch, capacity, dtype=torch.bool, device=device))
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        labels: Tensor | None = None,
+        targets: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        state: ModelState | None = None,
+        collect: Collection[str] = (),
+    ) -> Output:
+        """Logits of the next token, or the loss where ``labels`` or ``targets`` are given.
+
+        Args:
+            ids: (B, T) int64 or int32.
+            labels: (B, T), usually ``ids`` itself: position t is scored on label t + 1. -100 is not scored.
+            targets: (B, T), already shifted: position t is scored on target t. -100 is not scored.
+            cu_seqlens: (n + 1,), the start of each sequence packed into the one row of ``ids``, then T.
+            attention_mask: (B, T), zero at padding, which nothing sees and which takes no position.
+            state: memory of earlier tokens from ``init_state``; advanced in place, for inference only.
+            collect: names from ``TAPS``.
+
+        Raises:
+            InputError: shapes, dtypes or names that do not fit, or tokens outside the vocabulary.
+        """
+        self._check(ids, labels, targets, state, collect)
+        places = locate(ids, self._rope, cu_seqlens=cu_seqlens, attention_mask=attention_mask, state=state)
+        places.probs = [] if "attn_probs" in collect else None
+        hidden = [self._embed(ids)]
+        for layer, block in enumerate(self.model.layers):
+            h = block(hidden[-1], places, None if state is None else state.layers[layer])
+            hidden = [*hidden, h] if "hidden" in collect else [h]
+        output = Output(state=state)
+        output.taps = {name: tuple(hidden if name == "hidden" else places.probs or ()) for name in collect}
+        h = self.model.norm(hidden[-1])
+        if labels is not None:
+            targets = _shift(labels, places.segments, attention_mask)
+        if targets is None:
+            output.logits = self._logits(h)
+        else:
+            self._score(output, h, targets)
+        return output
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        try:
+            return self.model.embed_tokens(ids)
+        except IndexError:
+            raise InputError(
+                f"ids reach from {int(ids.min())} to {int(ids.max())} but vocab_size={self.config.vocab_size}: "
+                "encode with the model's own tokenizer"
+            ) from None
+
+    def _logits(self, h: Tensor) -> Tensor:
+        logits = F.linear(self._scaled(h), self.head)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _scaled(self, h: Tensor) -> Tensor:
+        return h if self.config.out_mult == 1.0 else h * self.config.out_mult
+
+    def _score(self, output: Output, h: Tensor, targets: Tensor) -> None:
+        z_loss = self.config.z_loss if self.training else 0.0
+        flat = self._scaled(h).reshape(-1, self.config.dim)
+        output.loss_sum, z = head_loss(flat, self.head, targets.reshape(-1).long(), z_loss=z_loss)
+        output.num_tokens = (targets != IGNORE).sum()
+        output.loss = output.loss_sum / output.num_tokens.clamp(min=1)
+        if z_loss:
+            output.aux["z"] = z
+
+    def _check(
+        self,
+        ids: Tensor,
+        labels: Tensor | None,
+        targets: Tensor | None,
+        state: ModelState | None,
+        collect: Collection[str],
+    ) -> None:
+        if ids.dim() != 2 or ids.dtype not in (torch.int64, torch.int32) or ids.shape[1] < 1:
+            raise InputError(
+                f"ids of shape {tuple(ids.shape)} and {ids.dtype} must be (rows, tokens) of int64 or int32"
+            )
+        if labels is not None and targets is not None:
+            raise InputError("labels and targets both given: labels are shifted here, targets are already shifted")
+        for name, value in (("labels", labels), ("targets", targets)):
+            if value is not None and value.shape != ids.shape:
+                raise InputError(f"{name} of shape {tuple(value.shape)} must have the shape of ids, {tuple(ids.shape)}")
+        if state is not None and torch.is_grad_enabled():
+            raise InputError(
+                "a state is written in place and carries no gradient: call the model under torch.no_grad()"
+            )
+        for name in collect:
+            if name not in TAPS:
+                raise InputError(f"collect={name!r} is unknown: {suggest(name, TAPS)}")
+
+
+def _shift(labels: Tensor, segments: list[int] | None, attention_mask: Tensor | None) -> Tensor:
+    """Targets from labels: one to the left, nothing across packed sequences, nothing at or after padding."""
+    targets = F.pad(labels[:, 1:], (0, 1), value=IGNORE)
+    if segments is not None:
+        last = torch.tensor(segments, device=labels.device).cumsum(0) - 1
+        targets[:, last] = IGNORE
+    if attention_mask is not None:
+        real = attention_mask.bool()
+        targets = targets.masked_fill(~real | ~F.pad(real[:, 1:], (0, 1)), IGNORE)
+    return targets
