@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.schedules.array import Array
 from thalweg.schedules.base import Phase, Schedule, WarmedSchedule
+from thalweg.schedules.branches import Branches, wsd_branches
 from thalweg.schedules.constant import Constant
 from thalweg.schedules.cycles import WSDS, Cyclic
 from thalweg.schedules.decay import SHAPES
@@ -23,6 +24,7 @@ from thalweg.schedules.wsd import WSD
 
 if TYPE_CHECKING:
     from thalweg.schedules.adapter import ScheduleLR
+    from thalweg.schedules.figure import plot
 
 __all__ = [
     "SCHEDULES",
@@ -30,6 +32,7 @@ __all__ = [
     "WSD",
     "WSDS",
     "Array",
+    "Branches",
     "Constant",
     "Cosine",
     "Cyclic",
@@ -43,6 +46,8 @@ __all__ = [
     "TwoStage",
     "WarmedSchedule",
     "parse",
+    "plot",
+    "wsd_branches",
 ]
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -73,9 +78,13 @@ def parse(spec: str) -> Schedule:
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what needs torch only when it is asked for."""
+    """Loads what needs torch or matplotlib only when it is asked for."""
     if name == "ScheduleLR":
         from thalweg.schedules.adapter import ScheduleLR
 
         return ScheduleLR
+    if name == "plot":
+        from thalweg.schedules.figure import plot
+
+        return plot
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

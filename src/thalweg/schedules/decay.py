@@ -1,13 +1,16 @@
 """How a rate falls from a peak to a floor over a phase: the decay shapes.
 
-With position x in [0, 1] of the phase, P the peak and F the floor:
+With position x in [0, 1] of the phase, P the peak and F the floor, rate = P g + F (1 - g) with
 
-- ``linear``       F + (P - F) (1 - x)
-- ``1-sqrt``       F + (P - F) (1 - sqrt x)          arXiv 2405.18392; arXiv 2511.18903 writes P (1 - sqrt x) + F sqrt x
-- ``cosine``       F + (P - F) (1 + cos(pi x)) / 2
-- ``power``        F + (P - F) (1 - x)^p
-- ``exponential``  P^(1 - x) F^x                     needs F > 0
-- ``inverse``      1 / ((1 - x) / P + x / F)         needs F > 0; the shape of arXiv 2410.05192, 1/rate linear in x
+- ``linear``   g = 1 - x
+- ``1-sqrt``   g = 1 - sqrt x, of arXiv 2405.18392 and 2511.18903
+- ``cosine``   g = (1 + cos(pi x)) / 2
+- ``power``    g = (1 - x)^p
+
+and two shapes that need F > 0:
+
+- ``exponential``  rate = P^(1 - x) F^x
+- ``inverse``      rate = 1 / ((1 - x) / P + x / F), of arXiv 2410.05192: 1 / rate is linear in x
 
 Differs: Levanter's ``inv`` counts the first step of a decay of d steps as the second (k = max(k, 1)); here the first
 step of the phase has the peak.
@@ -51,8 +54,9 @@ def decay(shape: Shape, x: np.ndarray, *, peak: float, floor: float, power: floa
         power: the exponent of ``power`` (> 0), None for the others.
     """
     if shape in MIXES:
-        return MIXES[shape](x, peak, floor)
-    return floor + (peak - floor) * FALLS[shape](x, 1.0 if power is None else power)
+        return np.clip(MIXES[shape](x, peak, floor), floor, peak)  # 1 / (1 / peak) may round above peak
+    share = FALLS[shape](x, 1.0 if power is None else power)
+    return peak * share + floor * (1 - share)
 
 
 def check_shape(owner: Schedule, shape: str, floor: float, power: float | None) -> float | None:

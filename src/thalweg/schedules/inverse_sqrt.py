@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from thalweg.errors import InputError
-from thalweg.schedules.base import Duration, Phase, WarmedSchedule, as_duration, check_rate, length
+from thalweg.schedules.base import Duration, Phase, WarmedSchedule, as_duration, check_rate
 
 __all__ = ["InverseSqrt"]
 
@@ -40,16 +40,19 @@ class InverseSqrt(WarmedSchedule):
         elif self.warmup == 0:
             raise InputError("inverse-sqrt: without a warmup the timescale is unknown; give warmup or timescale")
 
-    def _body(self, start: int, steps: int) -> np.ndarray:
-        scale: float = start
+    def _scale(self, start: int, steps: int) -> float:
         if self.timescale is not None:  # may be longer than the run, unlike a phase
-            scale = self.timescale * steps if self.timescale <= 1 else self.timescale
-        if scale == 0:
+            return self.timescale * steps if self.timescale <= 1 else self.timescale
+        if start == 0:
             raise InputError(
                 f"inverse-sqrt: warmup={self.warmup!r} is no step of {steps}; give timescale or more warmup"
             )
-        return np.maximum(self.floor, self.peak / np.sqrt(1 + np.arange(steps - start) / scale))
+        return start
+
+    def _body(self, start: int, steps: int) -> np.ndarray:
+        x = np.arange(steps - start) / self._scale(start, steps)
+        return np.maximum(self.floor, self.peak / np.sqrt(1 + x))
 
     def _plan(self, start: int, steps: int) -> list[Phase]:
-        length(self, "warmup", self.warmup, steps)
+        self._scale(start, steps)
         return [Phase("decay", start, steps)]
