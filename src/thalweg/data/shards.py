@@ -141,13 +141,7 @@ def open_shard(path: str | Path, *, verify: bool = False) -> Shard:
     size = data.stat().st_size if data.is_file() else 0
     if size != header.count * itemsize:
         raise InputError(f"{data} has {size} bytes but its header says {header.count * itemsize}: write the shard anew")
-    try:
-        offsets = np.load(_part(path, "offsets.npy"), allow_pickle=False)
-        sound = offsets.shape == (header.documents + 1,) and offsets[0] == 0 and offsets[-1] == header.count
-    except (OSError, ValueError, EOFError):
-        sound = False
-    if not sound or (np.diff(offsets) < 1).any():
-        raise InputError(f"{_part(path, 'offsets.npy')} is absent or does not fit its header: write the shard anew")
+    offsets = _read_offsets(_part(path, "offsets.npy"), header)
     if verify:
         with open(data, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != header.sha256:
@@ -176,6 +170,16 @@ def cached_shard(corpus: Corpus, tokenizer: Tokenizer, split: Split, folder: str
 
 def _part(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
+
+
+def _read_offsets(path: Path, header: Header) -> np.ndarray:
+    try:
+        offsets = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        offsets = np.empty(0)
+    if offsets.shape != (header.documents + 1,) or offsets[0] != 0 or offsets[-1] != header.count:
+        raise InputError(f"{path} is absent or does not fit its header: write the shard anew")
+    return offsets
 
 
 def _read_header(path: Path) -> Header:
