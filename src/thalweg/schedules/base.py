@@ -3,7 +3,7 @@
 The conventions that all shapes share:
 
 - *Durations* (``warmup``, ``decay``, ``at``, ``cycles``): a number up to 1 is a fraction of the total steps, rounded to
-  the nearest step; above 1 it is whole steps (Levanter's rule).
+  the nearest step; above 1 it is whole steps (Levanter's rule). So 1 is the whole run, never one step.
 - *Warmup*, first of all: ``ramp="linear"`` gives rate ``peak (i + 1) / w`` at step ``i < w``; ``ramp="zero"`` gives
   ``numpy.linspace(0, peak, w)``, the form of the published curves of arXiv 2503.12811 (step 0 has rate 0).
 - *Positions* in a phase of ``n`` steps from ``start`` are ``x = (i - start) / n``: a floor is reached at step ``start +
@@ -109,7 +109,7 @@ class WarmedSchedule(Schedule):
 
     Args:
         peak: largest learning rate (> 0).
-        warmup: duration of the warmup (>= 0).
+        warmup: duration of the warmup (>= 0, not the whole run).
         ramp: ``linear`` (first rate peak / w) or ``zero`` (first rate 0).
     """
 
@@ -120,6 +120,11 @@ class WarmedSchedule(Schedule):
     def __post_init__(self) -> None:
         check_rate(self, "peak", above=True)
         duration(self, "warmup", zero=True)
+        if self.warmup == 1:
+            raise InputError(
+                f"{self.name}: warmup=1 would be the whole run (up to 1 is a fraction of the steps); "
+                "give a fraction below 1, or 2 or more steps"
+            )
         check_word(self, "ramp", RAMPS)
         self._check()
 

@@ -54,9 +54,11 @@ def decay(shape: Shape, x: np.ndarray, *, peak: float, floor: float, power: floa
         power: the exponent of ``power`` (> 0), None for the others.
     """
     if shape in MIXES:
-        return np.clip(MIXES[shape](x, peak, floor), floor, peak)  # 1 / (1 / peak) may round above peak
-    share = FALLS[shape](x, 1.0 if power is None else power)
-    return peak * share + floor * (1 - share)
+        rates = MIXES[shape](x, peak, floor)
+    else:
+        share = FALLS[shape](x, 1.0 if power is None else power)
+        rates = peak * share + floor * (1 - share)
+    return np.clip(rates, floor, peak)  # rounding may pass either by an ulp
 
 
 def check_shape(owner: Schedule, shape: str, floor: float, power: float | None) -> float | None:
