@@ -1,0 +1,16 @@
+"""Where many runs go: a local pool of processes, and the pipeline from pilot runs to a proven schedule."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_LAZY = {"Interrupted": "local", "Job": "local", "LocalPool": "local", "Progress": "local"}
+
+__all__ = ["Interrupted", "Job", "LocalPool", "Progress"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

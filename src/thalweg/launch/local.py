@@ -1,0 +1,230 @@
+"""Several runs at once on this machine: a pool of processes with a fixed number of threads each.
+
+A job that branches from another (``train.fork``) starts when that one is done. Ctrl-C reaches the workers as a flag:
+each writes a checkpoint and stops, and the same call goes on from there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from thalweg.runs import Run
+from thalweg.train.recipe import Recipe
+
+__all__ = ["Interrupted", "Job", "LocalPool", "Progress"]
+
+REPORT_SECONDS = 0.2
+_SHARED: dict[str, Any] = {}  # what the pool gave this worker process
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; every run has a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run to train.
+
+    Args:
+        folder: the run folder; a run of this recipe found there is resumed, one that is done is left alone.
+        recipe: what to train.
+        source: another run (of this list, or on disk) whose past this one shares and branches from.
+    """
+
+    folder: Path
+    recipe: Recipe
+    source: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is.
+
+    Args:
+        folder: which job.
+        step: finished updates.
+        steps: updates in all.
+        loss: the latest training loss, nats per token; nan before the first.
+    """
+
+    folder: Path
+    step: int
+    steps: int
+    loss: float
+
+
+class LocalPool:
+    """A context that trains lists of jobs in worker processes.
+
+    Args:
+        workers: processes, >= 1.
+        threads: torch threads in each, >= 1.
+        device: for every job.
+        on_progress: called in this process, at most some five times a second and job.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        threads: int = 1,
+        device: str = "cpu",
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._queue = context.SimpleQueue()
+        self._on_progress = on_progress
+        self._device = device
+        with _environment({"OMP_NUM_THREADS": str(threads)}):
+            self._pool = ProcessPoolExecutor(
+                workers, mp_context=context, initializer=_begin, initargs=(self._stop, self._queue, threads, os.getpid())
+            )
+            for future in [self._pool.submit(_ready) for _ in range(workers)]:
+                future.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Trains all jobs.
+
+        Raises:
+            Interrupted: Ctrl-C came; every run is resumable.
+            InputError, OSError, Diverged: the first failure of a job; the others have stopped with a checkpoint.
+        """
+        waiting = list(jobs)
+        running: dict[Future[str], Job] = {}
+        failure: BaseException | None = None
+        with _sigint(self._stop.set):
+            while waiting or running:
+                if failure is None and not self._stop.is_set():
+                    waiting = self._start(waiting, running)
+                elif not running:
+                    break
+                done, _ = wait(running, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
+                self._drain()
+                for future in done:
+                    del running[future]
+                    failure = failure or future.exception()
+                if failure is not None:
+                    self._stop.set()
+        self._drain()
+        if failure is not None:
+            raise failure
+        if self._stop.is_set():
+            raise Interrupted
+
+    def _start(self, waiting: list[Job], running: dict[Future[str], Job]) -> list[Job]:
+        """Submits every job whose source is not still to come; returns the rest."""
+        unfinished = {job.folder for job in waiting} | {job.folder for job in running.values()}
+        later = []
+        for job in waiting:
+            if job.source in unfinished:
+                later.append(job)
+            else:
+                running[self._pool.submit(_train, job, self._device)] = job
+        return later
+
+    def _drain(self) -> None:
+        while not self._queue.empty():
+            self._on_progress(Progress(*self._queue.get()))
+
+
+def _begin(stop: Any, queue: Any, threads: int, parent: int) -> None:
+    """Prepares a worker: the parent alone hears Ctrl-C; an orphan stops at its next step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(threads)
+    _SHARED.update(stop=lambda: stop.is_set() or os.getppid() != parent, queue=queue, data={})
+
+
+def _ready() -> None:
+    import thalweg.train.loop  # noqa: F401
+
+
+def _train(job: Job, device: str) -> str:
+    """Runs in a worker: resumes, branches or creates the run, and trains it."""
+    from thalweg.train.fork import fork
+    from thalweg.train.loop import train
+    from thalweg.train.setup import prepare
+
+    there = (job.folder / "run.json").exists()
+    if job.source is not None and not there:
+        run = fork(Run.open(job.source), job.folder, job.recipe)
+    else:
+        run = Run.resume_or_create(job.folder, job.recipe.to_dict(), steps=job.recipe.steps)
+    if run.status == "done":
+        _SHARED["queue"].put((job.folder, job.recipe.steps, job.recipe.steps, float("nan")))
+        return "done"
+    key = (job.recipe.data, job.folder.parent)
+    if key not in _SHARED["data"]:
+        _SHARED["data"][key] = prepare(job.recipe.data, job.folder.parent / "data")
+    reporter = _reporter(job, _SHARED["queue"])
+    return train(run, data=_SHARED["data"][key], hooks=(reporter,), device=device, stop=_SHARED["stop"])
+
+
+def _reporter(job: Job, queue: Any) -> Any:
+    from thalweg.train.hooks import Hook, State
+
+    class Reporter(Hook):
+        """Sends step and loss to the parent process a few times a second."""
+
+        sent = 0.0
+
+        def after_step(self, state: State, metrics: dict[str, float]) -> None:
+            now = time.monotonic()
+            if now - self.sent >= REPORT_SECONDS or state.step == job.recipe.steps:
+                self.sent = now
+                queue.put((job.folder, state.step, job.recipe.steps, metrics["loss"]))
+
+    return Reporter()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes started inside the context."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _sigint(first: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls ``first``, the second raises KeyboardInterrupt; outside the main thread nothing changes."""
+    try:
+        before = signal.getsignal(signal.SIGINT)
+
+        def handle(number: int, frame: object) -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            first()
+
+        signal.signal(signal.SIGINT, handle)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

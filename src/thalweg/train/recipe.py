@@ -1,0 +1,218 @@
+"""A recipe: everything that defines a training run, as a frozen dataclass that round-trips through TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+import numpy as np
+
+from thalweg.errors import InputError, suggest
+from thalweg.nn.config import ModelConfig
+from thalweg.schedules import parse
+
+__all__ = ["CheckpointRecipe", "DataRecipe", "EvaluationRecipe", "Recipe", "load_recipe"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecipe:
+    """What the model reads.
+
+    Args:
+        corpus: "stdlib" (the embedded text) or the path of a text file or folder.
+        tokenizer: "byte", "bpe:SIZE" (trained on the corpus; extra ``data``) or the path of a tokenizer.json.
+        context: tokens a sequence, >= 2.
+    """
+
+    corpus: str = "stdlib"
+    tokenizer: str = "byte"
+    context: int = 128
+
+    def __post_init__(self) -> None:
+        _at_least("data.context", self.context, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecipe:
+    """When and on what the validation loss is measured.
+
+    Args:
+        every: steps between evaluations (the last step is always evaluated); 0 measures at the end only.
+        windows: sequences of ``context`` tokens, spread evenly over the validation split, the same for all runs.
+        batch: sequences in one forward pass; changes memory and the last digits, not the measure.
+    """
+
+    every: int = 100
+    windows: int = 128
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        _at_least("evaluation.every", self.every, 0)
+        _at_least("evaluation.windows", self.windows, 1)
+        _at_least("evaluation.batch", self.batch, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecipe:
+    """When the training state is saved (always at the end).
+
+    Args:
+        every: steps between checkpoints; 0 saves at the end only.
+        keep: how many of those periodic checkpoints stay on disk, >= 1; 0 keeps all.
+        at: numbers of finished steps at which a checkpoint is made and never deleted.
+    """
+
+    every: int = 500
+    keep: int = 1
+    at: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        _at_least("checkpoint.every", self.every, 0)
+        _at_least("checkpoint.keep", self.keep, 0)
+        for step in self.at:
+            _at_least("checkpoint.at", step, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A training run.
+
+    Args:
+        steps: optimizer updates, >= 1.
+        schedule: the learning rate as a spec string, e.g. "wsd:peak=3e-4,warmup=100,decay=0.2".
+        batch: sequences per update, over all devices and micro-batches.
+        accumulate: micro-batches per update; divides ``batch``.
+        seed: of initialisation and data order.
+        clip: largest gradient norm; 0 does not clip.
+        precision: "fp32", or "bf16" (autocast; weights and optimizer state stay fp32).
+        ema: decay of an online average of the weights, in [0, 1); 0 keeps none. It is evaluated beside the weights.
+        model: architecture; ``vocab_size`` must cover the tokenizer.
+        data: what the model reads.
+        optimizer: ``name`` and the options of that optimizer (see ``thalweg.optim``).
+        evaluation: when the validation loss is measured.
+        checkpoint: when the state is saved.
+
+    Raises:
+        InputError: a value out of range, a schedule that does not parse or fit, an unknown optimizer option.
+    """
+
+    steps: int
+    schedule: str
+    batch: int = 32
+    accumulate: int = 1
+    seed: int = 0
+    clip: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    ema: float = 0.0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataRecipe = field(default_factory=DataRecipe)
+    optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "adamw"})
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    checkpoint: CheckpointRecipe = field(default_factory=CheckpointRecipe)
+
+    def __post_init__(self) -> None:
+        for name, low in [("steps", 1), ("batch", 1), ("accumulate", 1), ("seed", 0)]:
+            _at_least(name, getattr(self, name), low)
+        if self.batch % self.accumulate:
+            raise InputError(f"accumulate = {self.accumulate} does not divide batch = {self.batch}: choose a divisor")
+        if not 0 <= self.clip < float("inf"):
+            raise InputError(f"clip = {self.clip} must be a finite number >= 0; 0 does not clip")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema = {self.ema} must lie in [0, 1); 0 keeps no average")
+        if self.precision not in ("fp32", "bf16"):
+            raise InputError(f"precision = {self.precision!r} is not known: {suggest(str(self.precision), ['fp32', 'bf16'])}")
+        if any(step > self.steps for step in self.checkpoint.at):
+            raise InputError(f"checkpoint.at = {list(self.checkpoint.at)} names a step beyond steps = {self.steps}")
+        self._check_optimizer()
+        self.rates()
+
+    def _check_optimizer(self) -> None:
+        from thalweg.optim import check_options
+
+        options = dict(self.optimizer)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise InputError(f"optimizer.name = {name!r} must be a word, for example \"adamw\"")
+        check_options(name, options)
+
+    def rates(self) -> np.ndarray:
+        """The learning rate of each update, float64 of shape (steps,)."""
+        return parse(self.schedule).rates(self.steps)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens read by one update."""
+        return self.batch * self.data.context
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with some fields changed, checked anew."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, as TOML holds them."""
+        return msgspec.to_builtins(self)
+
+    def to_toml(self) -> str:
+        """The recipe as TOML text; ``load_recipe`` reads it back equal."""
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Recipe:
+        """Builds and checks a recipe.
+
+        Raises:
+            InputError: an unknown key (the nearest is named), a wrong type, a value out of range.
+        """
+        document = dict(document)
+        _check_keys(cls, document, "")
+        if isinstance(document.get("model"), dict):
+            document["model"] = ModelConfig.from_dict(document["model"]).to_dict()
+        try:
+            return msgspec.convert(document, cls, strict=True)
+        except msgspec.ValidationError as error:
+            raise InputError(_friendly(error)) from None
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Reads a recipe from a TOML file.
+
+    Raises:
+        InputError: no such file, not TOML, or see ``Recipe.from_dict``.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} cannot be read: {error}") from None
+    try:
+        return Recipe.from_dict(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {path} is not TOML: {error}") from None
+    except InputError as error:
+        raise InputError(f"recipe {path}: {error}") from None
+
+
+def _check_keys(cls: type, document: Any, where: str) -> None:
+    if not isinstance(document, dict):
+        return
+    known = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
+    for key, value in document.items():
+        if key not in known:
+            raise InputError(f"unknown key {where + key!r}: {suggest(key, known)}")
+        if is_dataclass(known[key]) and known[key] is not ModelConfig:  # which checks its own keys and takes size =
+            _check_keys(known[key], value, f"{where}{key}.")
+
+
+def _friendly(error: msgspec.ValidationError) -> str:
+    message, _, path = str(error).partition(" - at `$.")
+    return f"{path.rstrip('`')}: {message}" if path else message
+
+
+def _at_least(name: str, value: int, low: int) -> None:
+    if value < low:
+        raise InputError(f"{name} = {value} must be at least {low}")

@@ -1,0 +1,172 @@
+"""From a recipe to the live parts of a run: data, model, optimizer, scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from thalweg.data import Batches, Corpus, Tokenizer, cached_shard, corpus, tokenizer, train_bpe, validation_batches
+from thalweg.errors import InputError
+from thalweg.nn import LanguageModel, param_groups
+from thalweg.optim import make
+from thalweg.schedules import parse
+from thalweg.schedules.adapter import ScheduleLR
+from thalweg.train.averaging import OnlineEMA
+from thalweg.train.hooks import AverageHook, Hook, State
+from thalweg.train.recipe import DataRecipe, Recipe
+
+__all__ = ["Data", "build", "pick_device", "precision", "prepare", "window_losses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The tokens of a recipe.
+
+    Args:
+        train: (n,) memory-mapped token ids.
+        validation: (m,) token ids of other documents.
+        tokenizer: made them.
+        about: one line on where they come from.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    tokenizer: Tokenizer
+    about: str
+
+    def batches(self, recipe: Recipe) -> Batches:
+        """The training batches, a pure function of (seed, step)."""
+        return Batches(self.train, context=recipe.data.context, batch=recipe.batch, seed=recipe.seed)
+
+    def windows(self, recipe: Recipe) -> tuple[np.ndarray, ...]:
+        """The validation windows in batches, int64 (<= batch, context + 1), the same for every seed."""
+        plan = recipe.evaluation
+        return validation_batches(
+            self.validation, context=recipe.data.context, batch=plan.batch, count=plan.windows
+        )
+
+
+def prepare(recipe: DataRecipe, folder: str | Path) -> Data:
+    """Reads and tokenizes the corpus, or maps the shards that an earlier call left under ``folder``.
+
+    Args:
+        recipe: corpus and tokenizer.
+        folder: where shards are kept.
+
+    Raises:
+        InputError: no such corpus or tokenizer, or a split is empty.
+    """
+    text = corpus(recipe.corpus)
+    made = _tokenizer(recipe, text, Path(folder))
+    train, validation = (cached_shard(text, made, split, folder).tokens for split in ("train", "validation"))
+    for split, tokens in (("training", train), ("validation", validation)):
+        if len(tokens) < recipe.context + 1:
+            raise InputError(
+                f"the {split} split of corpus {recipe.corpus!r} has {len(tokens)} tokens but data.context = "
+                f"{recipe.context} needs {recipe.context + 1}: use more text or a smaller context"
+            )
+    return Data(train, validation, made, f"{recipe.corpus}, {len(train):,} training tokens ({made.name})")
+
+
+def _tokenizer(recipe: DataRecipe, text: Corpus, folder: Path) -> Tokenizer:
+    """The named tokenizer; ``bpe:SIZE`` is trained once and kept in ``folder``."""
+    if not recipe.tokenizer.startswith("bpe:"):
+        return tokenizer(recipe.tokenizer)
+    try:
+        vocabulary = int(recipe.tokenizer.removeprefix("bpe:"))
+    except ValueError:
+        raise InputError(f"data.tokenizer = {recipe.tokenizer!r} must be bpe:SIZE, for example bpe:4096") from None
+    path = folder / f"bpe-{vocabulary}-{text.fingerprint[:12]}.json"
+    if not path.exists():
+        train_bpe((document.text for document in text.split("train")), vocab_size=vocabulary).save(path)
+    return tokenizer(path)
+
+
+def pick_device(name: str) -> torch.device:
+    """"auto" is the best device there is; "cpu", "cuda", "cuda:1" or "mps" are themselves.
+
+    Raises:
+        InputError: the name is none of these, or the device is absent.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, False):
+        raise InputError(f"device {name!r} is not there: use {', '.join(k for k, ok in there.items() if ok)} or auto")
+    return torch.device(name)
+
+
+def build(recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Hook] = ()) -> State:
+    """A freshly initialised training state, before the first update.
+
+    Raises:
+        InputError: the model does not cover the tokenizer's vocabulary or the context.
+    """
+    where = pick_device(device)
+    if recipe.model.vocab_size < data.tokenizer.vocab_size:
+        raise InputError(
+            f"model.vocab_size = {recipe.model.vocab_size} does not cover the tokenizer's {data.tokenizer.vocab_size}: "
+            "make it at least that"
+        )
+    if recipe.model.context < recipe.data.context:
+        raise InputError(
+            f"data.context = {recipe.data.context} is longer than model.context = {recipe.model.context}: "
+            "shorten one or lengthen the other"
+        )
+    data.batches(recipe)
+    model = LanguageModel(recipe.model, generator=torch.Generator().manual_seed(recipe.seed)).to(where)
+    schedule = parse(recipe.schedule)
+    options = dict(recipe.optimizer)
+    name = options.pop("name")
+    decay = options.pop("weight_decay", 0.1)
+    groups = param_groups(model, schedule.peak, decay)
+    optimizer = make(name, groups, lr=schedule.peak, options=options)
+    scheduler = ScheduleLR(optimizer, schedule, recipe.steps)
+    own: tuple[Hook, ...] = (AverageHook(OnlineEMA(model, decay=recipe.ema)),) if recipe.ema else ()
+    windows = tuple(torch.from_numpy(rows) for rows in data.windows(recipe))
+    state = State(
+        recipe=recipe,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        device=where,
+        evaluate=lambda: float(window_losses(model, windows, recipe.precision).mean()),
+        hooks=own + tuple(hooks),
+    )
+    return state
+
+
+def precision(name: str, device: torch.device) -> AbstractContextManager[object]:
+    """The autocast context of a recipe's ``precision``."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if name == "bf16" else nullcontext()
+
+
+def window_losses(model: LanguageModel, windows: Sequence[torch.Tensor], precise: str = "fp32") -> np.ndarray:
+    """The loss of each validation window, float64 (windows,), nats per token; leaves the model as it was.
+
+    Args:
+        model: on any device.
+        windows: batches of token ids (rows, context + 1).
+        precise: a recipe's ``precision``.
+    """
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    losses = []
+    with torch.no_grad(), precision(precise, device):
+        for rows in windows:
+            rows = rows.to(device)
+            logits = model(rows[:, :-1]).logits
+            each = torch.nn.functional.cross_entropy(
+                logits.transpose(1, 2).float(), rows[:, 1:], reduction="none"
+            )
+            losses.append(each.double().mean(dim=1).cpu().numpy())
+    model.train(training)
+    return np.concatenate(losses)
