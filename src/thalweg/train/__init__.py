@@ -1,0 +1,1 @@
+"""Training: the loop, its hooks, checkpoints and weight averages."""
