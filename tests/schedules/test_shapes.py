@@ -67,6 +67,7 @@ def test_published_schedules(shared_data: Path, size: str) -> None:
         ("inverse-sqrt:peak=1,timescale=3,floor=0.6", 10, [*np.sqrt(3 / np.arange(3, 9)), 0.6, 0.6, 0.6, 0.6]),
         ("piecewise:points=0@0;1@4;1@6;0@1", 8, [0, 0.25, 0.5, 0.75, 1, 1, 1, 0.5]),
         ("piecewise:points=1@2;0@4", 6, [1, 1, 1, 0.5, 0, 0]),
+        ("piecewise:points=1@0;1@4;0@6,warmup=2", 6, [0.5, 1, 1, 1, 1, 0.5]),
         ("array:values=1*3;0.5", 4, [1, 1, 1, 0.5]),
     ],
 )

@@ -21,7 +21,8 @@ class Piecewise(Schedule):
     Args:
         points: pairs (rate, position), positions increasing: 0 is the first step, 1 the step after the last, up to 1 a
             fraction of the run, above 1 a step. Rates >= 0, one at least above 0.
-        warmup: how many of the first steps (a duration) laws and plots shall count as warmup; changes no rate.
+        warmup: duration of a warmup that replaces what the points say of its steps: rate r (i + 1) / w at step i < w, with
+            r what they give at step w.
     """
 
     name: ClassVar[str] = "piecewise"
@@ -59,10 +60,13 @@ class Piecewise(Schedule):
 
     def rates(self, steps: int) -> np.ndarray:
         """The learning rate of each optimizer step, float64 (steps,); see ``Schedule.rates``."""
-        return np.interp(np.arange(check_steps(self, steps)), self._positions(steps), [rate for rate, _ in self.points])
+        warm, count = self.warmup_steps(steps), check_steps(self, steps)
+        lines = np.interp(np.arange(count + 1), self._positions(steps), [rate for rate, _ in self.points])
+        ramp = lines[warm] * (np.arange(1, warm + 1) / max(warm, 1))
+        return np.concatenate([ramp, lines[warm:count]])
 
     def warmup_steps(self, steps: int) -> int:
-        """How many of the first steps count as warmup."""
+        """How many of the first steps are warmup."""
         return length(self, "warmup", self.warmup, steps)
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
