@@ -43,7 +43,7 @@ class Batches:
 
     def __post_init__(self) -> None:
         needed = 2 * self.context if self.shift else self.context + 1
-        tokens = _checked(self.tokens, self.context, self.batch, needed)
+        tokens = _checked("training", self.tokens, self.context, self.batch, needed=needed)
         usable = len(tokens) - (self.context if self.shift else 1)
         object.__setattr__(self, "tokens", tokens)
         object.__setattr__(self, "windows", usable // self.context)
@@ -102,7 +102,7 @@ def validation_batches(
     Raises:
         InputError: a count is below 1, or the tokens do not fill one window.
     """
-    tokens = _checked(tokens, context, batch, context + 1)
+    tokens = _checked("validation", tokens, context, batch, needed=context + 1)
     available = (len(tokens) - 1) // context
     if count is not None and count < 1:
         raise InputError(f"count is {count}: at least one validation window is needed")
@@ -112,7 +112,7 @@ def validation_batches(
     return tuple(rows[i : i + batch] for i in range(0, count, batch))
 
 
-def _checked(tokens: np.ndarray, context: int, batch: int, needed: int) -> np.ndarray:
+def _checked(split: str, tokens: np.ndarray, context: int, batch: int, *, needed: int) -> np.ndarray:
     """The tokens as a plain array (indexing numpy's memmap class is slower), or an error."""
     for word, value in (("context", context), ("batch", batch)):
         if value < 1:
@@ -122,7 +122,7 @@ def _checked(tokens: np.ndarray, context: int, batch: int, needed: int) -> np.nd
         raise InputError(f"tokens have shape {tokens.shape} and type {tokens.dtype}: expected integers (n,)")
     if len(tokens) < needed:
         raise InputError(
-            f"the text has {len(tokens)} tokens but context {context} needs at least {needed}: "
-            f"use more text or a context of at most {max(1, len(tokens) // 2)}"
+            f"the {split} text has {len(tokens)} tokens but context {context} needs at least {needed}: "
+            "use more text or a smaller context"
         )
     return tokens

@@ -86,11 +86,10 @@ def split_by_name(documents: Sequence[Document]) -> tuple[Document, ...]:
     side: where the rule leaves a side empty, the one with the lowest (validation) or highest (train) hash goes there.
     """
     shares = [hashed_share(document.name) for document in documents]
-    bound = VALIDATION_SHARE
+    order = sorted(range(len(documents)), key=shares.__getitem__)
+    held_out = {i for i in order if shares[i] < VALIDATION_SHARE}
     if len(documents) > 1:
-        least, most = min(shares), max(shares)
-        bound = min(max(bound, least + 2**-60), most)
+        held_out = (held_out | {order[0]}) - {order[-1]}
     return tuple(
-        replace(document, split="validation" if share < bound else "train")
-        for document, share in zip(documents, shares, strict=True)
+        replace(document, split="validation" if i in held_out else "train") for i, document in enumerate(documents)
     )

@@ -11,8 +11,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ __all__ = ["Header", "Shard", "cached_shard", "open_shard", "write_shard"]
 
 FORMAT = "thalweg-tokens"
 VERSION = 1
+DTYPES = ("<u2", "<u4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def write_shard(path: str | Path, texts: Iterable[str], tokenizer: Tokenizer, *,
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _part(path, "json").unlink(missing_ok=True)
-    dtype = "<u2" if tokenizer.vocab_size <= 2**16 else "<u4"
+    dtype = DTYPES[tokenizer.vocab_size > 2**16]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     digest, offsets, count = hashlib.sha256(), [0], 0
     try:
@@ -155,17 +156,28 @@ def cached_shard(corpus: Corpus, tokenizer: Tokenizer, split: Split, folder: str
     """The shard of one split under ``folder``: opened if it was written for this very text and tokenizer, else written.
 
     The name holds both fingerprints, so a changed text or tokenizer gets a shard of its own; one that is damaged is
-    written anew.
+    written anew. Of several processes that ask at once one writes and the others wait.
     """
     fingerprint = corpus.fingerprint
     path = Path(folder) / f"{split}-{fingerprint[:12]}-{tokenizer.fingerprint[:12]}"
-    if _part(path, "json").exists():
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusive(path.with_name(f".{path.name}.lock")):
         with suppress(InputError):
             shard = open_shard(path, verify=True)
             if (shard.header.corpus, shard.header.tokenizer) == (fingerprint, tokenizer.fingerprint):
                 return shard
-    texts = (document.text for document in corpus.split(split))
-    return write_shard(path, texts, tokenizer, corpus=fingerprint)
+        texts = (document.text for document in corpus.split(split))
+        return write_shard(path, texts, tokenizer, corpus=fingerprint)
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """Waits for and holds a lock that ends with the process."""
+    import fcntl
+
+    with open(path, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _part(path: Path, suffix: str) -> Path:
@@ -193,6 +205,9 @@ def _read_header(path: Path) -> Header:
     if found != (FORMAT, VERSION):
         raise InputError(f"{path} is {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}")
     try:
-        return Header(**values)
+        header = Header(**values)
     except TypeError:
         raise InputError(f"{path} lacks entries or has unknown ones: write the shard anew") from None
+    if header.dtype not in DTYPES:
+        raise InputError(f"{path} says dtype {header.dtype!r}, known are {', '.join(DTYPES)}: write the shard anew")
+    return header

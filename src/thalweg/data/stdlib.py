@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from thalweg.data.document import Corpus, Document, split_by_name
@@ -43,7 +43,8 @@ def stdlib_corpus() -> Corpus:
             "(a zipped or stripped installation?): give the path of a text file or folder instead"
         )
     documents = split_by_name(_interleaved(prose, code))
-    share = sum(len(document.text) for document in prose) / sum(len(document.text) for document in documents)
+    share = _prose_share(documents)
+    held_out = _prose_share([document for document in documents if document.split == "validation"])
     return Corpus(
         "stdlib",
         documents,
@@ -52,9 +53,15 @@ def stdlib_corpus() -> Corpus:
             "the text differs between Python versions",
             f"{len(prose)} documentation topics ({share:.1%} of the characters) spread evenly "
             f"among {len(code)} sources",
-            "validation: by hash of the document's name, the same names under every Python version",
+            "validation: by hash of the document's name, the same names under every Python version; "
+            f"{held_out:.1%} of its characters are prose",
         ),
     )
+
+
+def _prose_share(documents: Sequence[Document]) -> float:
+    sizes = [(len(document.text), document.domain == "prose") for document in documents]
+    return sum(size for size, prose in sizes if prose) / max(1, sum(size for size, _ in sizes))
 
 
 def _sources(root: Path) -> Iterator[tuple[str, str]]:

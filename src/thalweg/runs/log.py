@@ -169,7 +169,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if "event" in entry:
         return entry
     numbers = all(
-        isinstance(value, str) and value in NOT_FINITE or type(value) in (int, float) for value in entry.values()
+        (isinstance(value, str) and value in NOT_FINITE) or type(value) in (int, float) for value in entry.values()
     )
     return entry if numbers and type(entry.get("step")) is int else None
 
