@@ -43,7 +43,10 @@ class Checkpoint:
         Raises:
             InputError: a file is missing or has another size.
         """
-        for name, size in read_json(self.folder / MARKER).get("files", {}).items():
+        marker = read_json(self.folder / MARKER)
+        if not isinstance(marker.get("files"), dict):
+            raise InputError(f"{self.folder / MARKER} is damaged: delete the folder to go on from the one before")
+        for name, size in marker["files"].items():
             path = self.folder / name
             found = path.stat().st_size if path.is_file() else 0
             if found != size:

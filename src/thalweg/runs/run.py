@@ -28,6 +28,8 @@ from thalweg.runs.state import FILE, Status, new_state, read_json, read_state, t
 
 __all__ = ["Attempt", "Run"]
 
+ENVIRONMENT = "environment.json"
+
 
 class Attempt:
     """One stretch of writing.
@@ -84,6 +86,7 @@ class Run:
         folder = Path(folder)
         if (folder / FILE).exists():
             raise InputError(f"{folder} already holds a run: resume it, or choose another folder")
+        _clear_temporary(folder)
         if folder.is_file() or (folder.is_dir() and {path.name for path in folder.iterdir()} - {"recipe.toml"}):
             raise InputError(f"{folder} is not empty and not a run: choose another folder")
         text, recipe = _toml(recipe)
@@ -173,13 +176,14 @@ class Run:
 
     def _begin(self, attempt: Attempt, device: str, sinks: Sequence[Sink]) -> None:
         clear_leftovers(self.folder / "checkpoints")
+        _clear_temporary(self.folder)
         state = self.state
         attempt.number = state["attempts"] + 1
         self._writer = LogWriter(self.folder / "log.jsonl", attempt.number)
         attempt.repaired = self._writer.repaired
         state.pop("error", None)
         write_json(self.folder / FILE, state | {"status": "running", "attempts": attempt.number})
-        made_with = self.folder / "environment.json"
+        made_with = self.folder / ENVIRONMENT
         known = read_json(made_with) if made_with.exists() else {}
         write_json(made_with, known | {str(attempt.number): environment(device)})
         self._writer.event("start", time=now(), cut_bytes=attempt.repaired)
@@ -263,6 +267,13 @@ class Run:
     def prune_checkpoints(self, keep: int, *, always: Collection[int] = ()) -> None:
         """Deletes all checkpoints but the newest ``keep`` and those of the steps ``always``."""
         prune(self.folder / "checkpoints", keep, always=always)
+
+
+def _clear_temporary(folder: Path) -> None:
+    """Removes what killed atomic writes left behind."""
+    for name in (FILE, "recipe.toml", ENVIRONMENT):
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink(missing_ok=True)
 
 
 def _toml(recipe: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
