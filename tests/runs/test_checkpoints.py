@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,30 @@ def test_full_disk_says_what_is_intact(tmp_path: Path):
     with pytest.raises(OSError, match=words) as e:
         save_onto_full_disk(tmp_path, 2)
     assert e.value.errno == 28
+    assert steps(tmp_path) == [1]
+    assert hidden(tmp_path) == []
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from safetensors.numpy import save_file
+from thalweg.runs.checkpoints import checkpoint_folder
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+for step, size in ((1, 1000), (2, 100_000)):
+    try:
+        with checkpoint_folder(Path(sys.argv[1]), step) as folder:
+            save_file({"w": np.zeros(size, dtype=np.uint8)}, folder / "model.safetensors")
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_safetensors_refused_by_the_system_says_the_same(tmp_path: Path):
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "File too large while writing checkpoint" in done.stdout
+    assert "step-00000002: earlier checkpoints and the log are intact" in done.stdout
     assert steps(tmp_path) == [1]
     assert hidden(tmp_path) == []
 

@@ -79,12 +79,13 @@ def checkpoint_folder(root: Path, step: int) -> Iterator[Path]:
         os.rename(temporary, final)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno is not None:
-            raise OSError(
-                error.errno,
-                f"{error.strerror} while writing checkpoint {final}: earlier checkpoints and the log are intact",
-            ) from error
-        raise
+        number = _errno(error)
+        if number is None:
+            raise
+        raise OSError(
+            number,
+            f"{os.strerror(number)} while writing checkpoint {final}: earlier checkpoints and the log are intact",
+        ) from error
     sync_folder(root)
     shutil.rmtree(replaced, ignore_errors=True)
 
@@ -124,6 +125,14 @@ def clear_leftovers(root: Path) -> None:
     for pattern in (".writing-*", ".replaced-*", ".deleted-*"):
         for path in root.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _errno(error: BaseException) -> int | None:
+    """The system's error number; libraries written in Rust, such as safetensors, only have it in their message."""
+    if isinstance(error, OSError):
+        return error.errno
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 def _seal(folder: Path, step: int) -> None:
