@@ -1,0 +1,29 @@
+"""Figures on disk: the format by the file's ending, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from thalweg.errors import InputError
+from thalweg.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["save"]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes ``figure`` to ``path``, whose ending (.png, .svg, .pdf) names the format.
+
+    Raises:
+        InputError: another ending.
+    """
+    form = path.suffix.removeprefix(".")
+    if form not in ("png", "svg", "pdf"):
+        raise InputError(f"picture {path} must end in .png, .svg or .pdf")
+    content = io.BytesIO()
+    figure.savefig(content, format=form, dpi=150)
+    write_atomic(path, content.getvalue())

@@ -1,0 +1,119 @@
+"""thalweg train: train a recipe, or go on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from thalweg.train.recipe import Recipe
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Path,
+    /,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    seed: int | None = None,
+    steps: int | None = None,
+    fresh: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> int:
+    """Train a recipe; the same command again resumes, or says that it is done.
+
+    Parameters
+    ----------
+    recipe
+        TOML file; see recipes/.
+    out
+        Run folder [default: runs/NAME, in $THALWEG_HOME if set].
+    device
+        auto, cpu, cuda or mps.
+    threads
+        torch threads; 0 leaves torch's choice.
+    seed
+        In place of the recipe's seed.
+    steps
+        In place of the recipe's steps.
+    fresh
+        Delete an earlier run in the folder and start anew.
+    dry_run
+        Print the estimate of time, memory and disk, and stop.
+    json
+        Print one JSON object.
+    """
+    from thalweg.runs import Run, run_root
+    from thalweg.train.recipe import load_recipe
+
+    chosen = load_recipe(recipe)
+    changes: dict[str, Any] = {k: v for k, v in {"seed": seed, "steps": steps}.items() if v is not None}
+    chosen = chosen.replace(**changes) if changes else chosen
+    folder = out or run_root() / recipe.stem
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    if dry_run:
+        return _estimate(chosen, folder, device, json)
+    if fresh:
+        _clear(folder)
+    run = Run.resume_or_create(folder, chosen.to_dict(), steps=chosen.steps)
+    if run.status == "done":
+        return _done(run, json, "already done")
+    from thalweg.cli.progress import Bar, flag_on_interrupt
+    from thalweg.train.loop import train as run_training
+
+    with flag_on_interrupt() as stop, Bar(str(folder), chosen.steps) as bar:
+        state = run_training(run, hooks=(bar.hook(),), device=device, stop=stop)
+    if state == "interrupted":
+        raise KeyboardInterrupt
+    return _done(run, json, "done")
+
+
+def _clear(folder: Path) -> None:
+    """Deletes a run, and nothing that is not one."""
+    import shutil
+
+    from thalweg.runs import Run
+
+    if folder.exists():
+        Run.open(folder)
+        shutil.rmtree(folder)
+
+
+def _done(run: Any, json: bool, word: str) -> int:
+    from thalweg.cli.output import emit
+
+    record = run.records("val_loss")[-1]
+    if json:
+        emit("train", {"folder": str(run.folder), "status": "done", "final": record})
+    else:
+        print(f"{word}: {run.folder}, validation loss {record['val_loss']:.4f} nats/token at step {record['step']}")
+    return 0
+
+
+def _estimate(recipe: Recipe, folder: Path, device: str, json: bool) -> int:
+    from thalweg.cli.output import emit, table
+    from thalweg.train.estimate import estimate
+
+    numbers = estimate(recipe, folder.parent / "data", device=device)
+    if json:
+        emit("train", {"folder": str(folder), "dry_run": True, "estimate": numbers})
+        return 0
+    table(
+        ("what", "estimate"),
+        [
+            ("parameters", f"{numbers['parameters']:,}"),
+            ("tokens", f"{numbers['tokens']:,} ({numbers['epochs']:.2f} epochs)"),
+            ("FLOPs", f"{numbers['flops']:.3g}"),
+            ("time", f"{numbers['seconds'] / 60:.1f} min at {numbers['tokens_per_second']:,.0f} tokens/s (measured)"),
+            ("memory", f"{numbers['memory_bytes'] / 2**20:,.0f} MiB"),
+            ("disk", f"{numbers['disk_bytes'] / 2**20:,.1f} MiB"),
+        ],
+    )
+    return 0
