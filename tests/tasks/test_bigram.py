@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -129,6 +131,6 @@ def test_the_three_shapes_of_interpolation(tables: dict) -> None:
         (lambda: LANGUAGE.train(np.ones(2), start=np.zeros((2, 2))), r"\(2, 2\)"),
     ],
 )
-def test_bad_input_is_refused(call: object, sentence: str) -> None:
+def test_bad_input_is_refused(call: Callable[[], object], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         call()

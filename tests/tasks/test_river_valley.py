@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,6 @@ def test_points_are_kept_where_asked_and_runs_can_go_on() -> None:
         (lambda: VALLEY.descend(np.ones(3), start=np.zeros((2, 3))), r"shape \(2, 3\)"),
     ],
 )
-def test_bad_input_is_refused(call: object, sentence: str) -> None:
+def test_bad_input_is_refused(call: Callable[[], object], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         call()

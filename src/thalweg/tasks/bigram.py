@@ -2,8 +2,8 @@
 
 Context c is followed by token c mod V if it is deterministic, else by that token or the next (mod V), each with
 probability 1/2. The model is a table of logits, one row a context; the Hessian of a row's loss is diag(p) - p p^T with
-p the model's softmax: near 0 for learnt deterministic contexts (the river: flat, loss about 1 / time), trace near 1/2 for
-uncertain ones (the hill).
+p the model's softmax: near 0 for learnt deterministic contexts (the river: flat, loss about 1 / time), trace near 1/2
+for uncertain ones (the hill).
 
 Source: arXiv 2410.05192 (section on the bigram model; sizes are ours).
 """
