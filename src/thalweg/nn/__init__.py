@@ -13,9 +13,14 @@ _LAZY = {
     "MIXERS": "attention",
     "NORMS": "norms",
     "Output": "model",
+    "Sampling": "decode",
     "attend": "attention",
     "attention_reference": "attention",
+    "count_parameters": "cost",
+    "flops_per_token": "cost",
+    "generate": "decode",
     "init_weights": "init",
+    "memory": "cost",
     "param_groups": "init",
 }
 

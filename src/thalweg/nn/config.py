@@ -188,7 +188,7 @@ SIZES: dict[str, ModelConfig] = {
 def size(name: str, **changes: Any) -> ModelConfig:
     """The named size with ``changes``: ``size("tiny", vocab_size=512)``.
 
-    Matrix parameters without embedding and head: tiny 0.8M, mini 6.3M, small 14M, base30 25M, gpt124 85M.
+    Matrix parameters without embedding and head: tiny 0.75M, mini 6.4M, small 14M, base30 25M, gpt124 85M.
 
     Raises:
         InputError: the name or a field is unknown.

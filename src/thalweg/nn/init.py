@@ -17,12 +17,16 @@ Differs: 1. weight decay is held at λ·η per step for every matrix: a group wh
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError
 from thalweg.nn.config import ModelConfig
+
+if TYPE_CHECKING:
+    from thalweg.nn.model import LanguageModel
 
 __all__ = ["ROLES", "STD", "init_std", "init_weights", "param_groups", "role_of"]
 
@@ -68,12 +72,12 @@ def init_weights(model: nn.Module, config: ModelConfig, generator: torch.Generat
 
 
 def param_groups(
-    model: nn.Module, lr: float, weight_decay: float = 0.0, preset: str | None = None
-) -> list[dict[str, object]]:
+    model: LanguageModel, lr: float, weight_decay: float = 0.0, preset: str | None = None
+) -> list[dict[str, Any]]:
     """Optimizer groups by role, every parameter in exactly one, a tied weight once (as ``embed``).
 
     Args:
-        model: a ``LanguageModel``.
+        model: the language model.
         lr: the base rate η.
         weight_decay: decoupled decay λ of matrices; norms get none.
         preset: the preset of the model, where it is to be stated; None takes it from the model.
@@ -84,7 +88,7 @@ def param_groups(
     Raises:
         InputError: ``preset`` is not the one the model was built with, whose multipliers are part of it.
     """
-    config: ModelConfig = model.config
+    config = model.config
     if preset not in (None, config.preset):
         raise InputError(
             f"preset={preset!r} does not fit a model built with {config.preset!r}: build it with {preset!r}"
@@ -92,7 +96,7 @@ def param_groups(
     members: dict[str, list[Tensor]] = {role: [] for role in ROLES}
     for name, parameter in model.named_parameters():
         members[role_of(name)].append(parameter)
-    groups = []
+    groups: list[dict[str, Any]] = []
     for role, params in members.items():
         ratio = config.width_ratio if role in ("hidden", "residual_out") else 1.0
         decay = 0.0 if role == "norm" else weight_decay * ratio

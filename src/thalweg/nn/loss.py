@@ -6,15 +6,18 @@ Differs: 1. below the limit the plain loss of torch is used, which can be differ
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from thalweg.errors import InputError
+from thalweg.nn.cost import LOGIT_BYTES
 
 __all__ = ["IGNORE", "LOGIT_BYTES", "head_loss"]
 
 IGNORE = -100
-LOGIT_BYTES = 256 * 2**20
 
 
 def head_loss(
@@ -50,9 +53,11 @@ def _piece(hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float) -> tu
 
 class _InPieces(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden, weight, targets, z_loss, rows):
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, z_loss: float, rows: int
+    ) -> tuple[Tensor, Tensor]:
         wants = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        sums = [0.0, 0.0]
+        loss_sum = z_sum = torch.zeros((), device=hidden.device, dtype=torch.promote_types(hidden.dtype, torch.float32))
         d_hidden, d_weight = [], torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
         for h, t in zip(hidden.split(rows), targets.split(rows), strict=True):
             with torch.set_grad_enabled(wants):
@@ -62,14 +67,16 @@ class _InPieces(torch.autograd.Function):
                 gradient_h, gradient_w = torch.autograd.grad(loss, (h, w))
                 d_hidden.append(gradient_h)
                 d_weight += gradient_w
-            sums = [sums[0] + loss.detach(), sums[1] + z]
+            loss_sum, z_sum = loss_sum + loss.detach(), z_sum + z
         if wants:
             ctx.save_for_backward(torch.cat(d_hidden), d_weight.to(weight.dtype))
-        ctx.mark_non_differentiable(sums[1])
-        return tuple(sums)
+        ctx.mark_non_differentiable(z_sum)
+        return loss_sum, z_sum
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, upstream, _):
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        if torch.is_grad_enabled():
+            raise InputError("a loss taken in pieces has no second derivative: use fewer tokens, so that one piece is enough")
         d_hidden, d_weight = ctx.saved_tensors
+        upstream = grad_outputs[0]
         return d_hidden * upstream, d_weight * upstream, None, None, None

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,9 @@ from thalweg.nn.norms import NORMS
 from thalweg.nn.places import Places, locate
 from thalweg.nn.rope import RopeTable
 from thalweg.nn.state import LayerState, ModelState
+
+if TYPE_CHECKING:
+    from thalweg.nn.decode import Sampling
 
 __all__ = ["TAPS", "Block", "LanguageModel", "Output"]
 
@@ -135,6 +139,23 @@ class LanguageModel(nn.Module):
         make = mixer.init_state  # pyrefly: ignore
         layers = [make(self.config, batch, capacity, device=device, dtype=dtype) for _ in self.model.layers]
         return ModelState(layers, torch.zeros(batch, capacity, dtype=torch.bool, device=device))
+
+    def generate(
+        self,
+        ids: Tensor,
+        max_new_tokens: int,
+        *,
+        sampling: Sampling | None = None,
+        eos: int | None = None,
+        generator: torch.Generator | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Prompt and continuation; see ``thalweg.nn.decode.generate``."""
+        from thalweg.nn.decode import generate
+
+        return generate(
+            self, ids, max_new_tokens, sampling=sampling, eos=eos, generator=generator, attention_mask=attention_mask
+        )
 
     def forward(
         self,

@@ -24,8 +24,8 @@ class Places:
     """Where the tokens of one forward pass stand.
 
     Args:
-        cos: (T, 1, D/2) or (B, T, 1, D/2), rotary cosines of the new tokens.
-        sin: as ``cos``.
+        cos: (T, 1, D) or (B, T, 1, D), rotary cosines of the new tokens.
+        sin: as ``cos``, signed sines.
         mask: (B, 1, T, S) true where a token may look; None for causal attention among the T new tokens.
         segments: lengths of the packed sequences, which do not see each other; None where nothing is packed.
         start: slots of the state in use before this pass.
@@ -61,7 +61,6 @@ def locate(
         InputError: shapes do not fit, or more positions than the context has.
     """
     rows, count = ids.shape
-    cos, sin = rope(ids.device)
     if attention_mask is not None and attention_mask.shape != ids.shape:
         raise InputError(
             f"attention_mask of shape {tuple(attention_mask.shape)} must have that of ids, {tuple(ids.shape)}"
@@ -70,15 +69,14 @@ def locate(
         if state is not None or attention_mask is not None:
             raise InputError("cu_seqlens packs sequences without padding: drop attention_mask and state")
         segments = segment_lengths(cu_seqlens, rows, count)
-        check_context(max(segments), rope)
+        cos, sin = rope(max(segments), ids.device)
         position = torch.cat([torch.arange(n, device=ids.device) for n in segments])
         return Places(cos[position], sin[position], segments=segments)
     if state is None and attention_mask is None:
-        check_context(count, rope)
-        return Places(cos[:count], sin[:count])
+        return Places(*rope(count, ids.device))
     if state is None:
         state = ModelState([], torch.zeros(rows, count, dtype=torch.bool, device=ids.device))
-    check_context(state.length + count, rope)
+    cos, sin = rope(state.length + count, ids.device)
     start = state.length
     position = state.admit(attention_mask, rows, count)
     return Places(cos[position], sin[position], mask=_cache_mask(state, start), start=start)
@@ -93,14 +91,6 @@ def segment_lengths(cu_seqlens: Tensor, rows: int, count: int) -> list[int]:
             f"cu_seqlens={bounds} must rise from 0 to the {count} tokens of one row; ids has {rows} row(s)"
         )
     return lengths
-
-
-def check_context(count: int, rope: RopeTable) -> None:
-    """Raises InputError where more positions are asked for than the model has."""
-    if count > rope.context:
-        raise InputError(
-            f"{count} positions exceed context={rope.context}: shorten the input or build with a larger context"
-        )
 
 
 def visible(places: Places, count: int) -> Tensor:

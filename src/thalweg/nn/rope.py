@@ -8,40 +8,56 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from thalweg.errors import InputError
+
 __all__ = ["RopeTable", "rotate"]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns the pairs (x_i, x_{i + D/2}) by the angle whose cosine and sine are given.
+    """Turns the pairs (a, b) = (x_i, x_{i + D/2}) to (a·cos - b·sin, b·cos + a·sin).
 
     Args:
         x: (B, T, H, D).
-        cos: (T, 1, D/2) or (B, T, 1, D/2).
-        sin: as ``cos``.
+        cos: (T, 1, D) or (B, T, 1, D), the cosine of a pair's angle at both its places.
+        sin: as ``cos``, with the sign of each place: minus in the first half.
     """
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 class RopeTable:
-    """Cosines and sines of all angles, in float32, made on the device where they are first asked for.
+    """Cosines and signed sines of all angles, in float32, made on the device where they are first asked for.
 
     No parameter and no buffer: nothing to initialise on a meta device, nothing a cast can round.
 
     Args:
         head_dim: D, even.
         theta: base of the frequencies theta^(-2i/D).
-        context: number of positions.
+        context: largest number of positions.
     """
 
     def __init__(self, head_dim: int, theta: float, context: int) -> None:
         self.head_dim, self.theta, self.context = head_dim, theta, context
         self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
-    def __call__(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosine and sine, each (context, 1, D/2)."""
-        if device not in self._tables:
-            exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device) / self.head_dim
-            angle = torch.arange(self.context, dtype=torch.float32, device=device)[:, None] / self.theta**exponent
-            self._tables[device] = (angle.cos()[:, None], angle.sin()[:, None])
+    def __call__(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosine and signed sine of positions 0 to ``count``, each (count, 1, D).
+
+        Raises:
+            InputError: the context has fewer positions.
+        """
+        if count > self.context:
+            raise InputError(
+                f"{count} positions exceed context={self.context}: shorten the input or build with a larger context"
+            )
+        cos, sin = self._tables.get(device) or self._make(0, device)
+        if len(cos) < count:
+            cos, sin = self._make(min(self.context, max(count, 2 * len(cos))), device)
+        return cos[:count], sin[:count]
+
+    def _make(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device) / self.head_dim
+        inverse = 1.0 / self.theta**exponent  # as Hugging Face rounds it
+        angle = torch.arange(count, dtype=torch.float32, device=device)[:, None, None] * inverse
+        cos, sin = angle.cos(), angle.sin()
+        self._tables[device] = (torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1))
         return self._tables[device]

@@ -1,0 +1,222 @@
+"""Llama and Qwen3 checkpoints in Hugging Face's form: a folder with config.json and safetensors, in and out.
+
+Nothing is downloaded and nothing pickled is read. transformers itself is not needed, only its file format.
+Source: huggingface/transformers 5.23, ``models/llama`` and ``models/qwen3`` (configuration and parameter names).
+Differs: 1. a muP model is written with its multipliers inside the weights (queries, head), so it comes back as ``sp``
+with the same logits; 2. what the block cannot express is refused by name instead of being ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.errors import InputError
+from thalweg.files import write_atomic
+from thalweg.nn.config import ModelConfig
+from thalweg.nn.model import LanguageModel
+
+__all__ = ["export", "load", "read_config"]
+
+_KINDS = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+_FIELDS = {
+    "vocab_size": "vocab_size",
+    "dim": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "hidden": "intermediate_size",
+    "context": "max_position_embeddings",
+    "norm_eps": "rms_norm_eps",
+}
+_MUST_BE = {
+    "hidden_act": ("silu", None),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "attention_dropout": (0, 0.0, None),
+    "use_sliding_window": (False, None),
+    "quantization_config": (None,),
+}
+_SUPPORTED = "supported: Llama and Qwen3 with silu, default rotary positions, full attention, no biases, no dropout"
+
+
+def load(source: str | os.PathLike[str] | nn.Module, *, dtype: torch.dtype | None = None) -> LanguageModel:
+    """The language model in a checkpoint folder or in a model of transformers.
+
+    Args:
+        source: a folder with config.json and model.safetensors (or its index and shards), or a LlamaForCausalLM or
+            Qwen3ForCausalLM, whose weights are copied.
+        dtype: of the weights; None keeps each tensor as it is, bit for bit.
+
+    Raises:
+        InputError: the folder is incomplete or damaged, or the model uses something this block does not have.
+    """
+    if isinstance(source, nn.Module):
+        values, where = source.config.to_dict(), type(source).__name__  # pyrefly: ignore
+        tensors = {name: tensor.detach().clone() for name, tensor in source.state_dict().items()}
+    else:
+        where = str(source)
+        values, tensors = _read_json(Path(source) / "config.json"), dict(_read_tensors(Path(source)))
+    with torch.device("meta"):
+        model = LanguageModel(read_config(values, where))
+    model.load_state_dict(_fit(model, tensors, where, dtype), assign=True)
+    return model
+
+
+def export(model: LanguageModel, folder: str | os.PathLike[str], *, token_ids: Mapping[str, int] | None = None) -> Path:
+    """Writes config.json and model.safetensors that ``AutoModelForCausalLM.from_pretrained`` loads.
+
+    Args:
+        model: with QK-norm it becomes a Qwen3, without a Llama.
+        folder: made if missing; files of these two names are replaced.
+        token_ids: for config.json, any of ``bos_token_id``, ``eos_token_id``, ``pad_token_id``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the shape is one that Hugging Face's Llama cannot have.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    config = model.config
+    if not config.qk_norm and config.dim % config.heads:
+        raise InputError(
+            f"dim={config.dim} is no multiple of heads={config.heads}, which LlamaConfig needs: set qk_norm"
+        )
+    tensors = _folded(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".model.safetensors.{os.getpid()}.tmp"
+    try:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+        os.replace(temporary, folder / "model.safetensors")
+    finally:
+        temporary.unlink(missing_ok=True)
+    values = _config_values(config, tied="lm_head.weight" not in tensors, dtype=model.head.dtype)
+    values |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | dict(token_ids or {})
+    write_atomic(folder / "config.json", json.dumps(values, indent=2) + "\n")
+    return folder
+
+
+def read_config(values: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
+    """The shape that a Hugging Face configuration describes.
+
+    Args:
+        values: the content of config.json.
+        where: its name for error messages.
+
+    Raises:
+        InputError: the architecture or one of its options has no counterpart here.
+    """
+    kind = values.get("model_type")
+    if kind not in _KINDS:
+        raise InputError(f"{where} has model_type={kind!r}; {_SUPPORTED}")
+    for name, fine in _MUST_BE.items():
+        if values.get(name) not in fine:
+            raise InputError(f"{where} has {name}={values[name]!r}; {_SUPPORTED}")
+    if other := set(values.get("layer_types") or ()) - {"full_attention"}:
+        raise InputError(f"{where} has layer_types with {sorted(other)[0]!r}; {_SUPPORTED}")
+    missing = [name for name in _FIELDS.values() if name not in values]
+    if missing:
+        raise InputError(f"{where} lacks {missing[0]!r}: save the model anew with save_pretrained")
+    shape = {ours: values[theirs] for ours, theirs in _FIELDS.items()}
+    return ModelConfig(
+        **shape,
+        kv_heads=values.get("num_key_value_heads") or 0,
+        head_dim=values.get("head_dim") or (128 if kind == "qwen3" else 0),
+        rope_theta=_rope_theta(values, where),
+        qk_norm=kind == "qwen3",
+        tie_embeddings=bool(values.get("tie_word_embeddings", False)),
+    )
+
+
+def _rope_theta(values: Mapping[str, Any], where: str) -> float:
+    """The base of the frequencies, from the form of transformers 5 or 4; any scaling is refused."""
+    rope = {**(values.get("rope_scaling") or {}), **(values.get("rope_parameters") or {})}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise InputError(f"{where} has rotary positions of type {kind!r}; {_SUPPORTED}")
+    if rope.get("partial_rotary_factor", values.get("partial_rotary_factor", 1.0)) != 1.0:
+        raise InputError(f"{where} turns only a part of each head (partial_rotary_factor); {_SUPPORTED}")
+    return float(rope.get("rope_theta", values.get("rope_theta", 10_000.0)))
+
+
+def _config_values(config: ModelConfig, *, tied: bool, dtype: torch.dtype) -> dict[str, Any]:
+    kind = "qwen3" if config.qk_norm else "llama"
+    return {
+        "architectures": [_KINDS[kind]],
+        "model_type": kind,
+        **{theirs: getattr(config, ours) for ours, theirs in _FIELDS.items()},
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_dim,
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+        "tie_word_embeddings": tied,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+
+
+def _folded(model: LanguageModel) -> dict[str, Tensor]:
+    """The weights by name, with the muP factors on queries and logits multiplied in where they differ from 1."""
+    config = model.config
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    sharpen = config.attention_scale * math.sqrt(config.head_dim)
+    if config.preset == "mup" and sharpen != 1.0:
+        ending = "q_norm.weight" if config.qk_norm else "q_proj.weight"
+        tensors |= {name: tensor * sharpen for name, tensor in tensors.items() if name.endswith(ending)}
+    if config.out_mult != 1.0:
+        tensors["lm_head.weight"] = model.head.detach() * config.out_mult
+    return tensors
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give the folder that save_pretrained wrote") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}): copy the checkpoint anew") from None
+
+
+def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    names = sorted(set(_read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    for name in names:
+        path = folder / Path(name).name
+        if not path.exists():
+            raise InputError(
+                f"{path} does not exist: weights are read from safetensors only, never from pickled .bin files"
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():
+                    yield key, file.get_tensor(key)
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged ({error}): copy the checkpoint anew") from None
+
+
+def _fit(model: LanguageModel, tensors: dict[str, Tensor], where: str, dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """The tensors that the model wants, after checking that they are all there and no other matters."""
+    wanted = {name: parameter.shape for name, parameter in model.named_parameters()}
+    tied_copy = {"lm_head.weight"} if model.config.tie_embeddings else set()
+    extra = [name for name in tensors if name not in wanted and name not in tied_copy]
+    extra = [name for name in extra if not name.endswith("rotary_emb.inv_freq")]
+    missing = [name for name in wanted if name not in tensors]
+    if extra or missing:
+        what = f"has {extra[0]!r}, which has no place here" if extra else f"lacks {missing[0]!r}"
+        raise InputError(f"{where} {what}; {_SUPPORTED}")
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise InputError(f"{where}: {name} has shape {tuple(tensors[name].shape)}, config.json says {tuple(shape)}")
+    return {name: tensors[name] if dtype is None else tensors[name].to(dtype) for name in wanted}
