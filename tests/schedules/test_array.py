@@ -113,6 +113,7 @@ def test_absent_and_binary_files_are_refused(tmp_path: Path) -> None:
         (["a"], "must be numbers"),
         ([1.0, np.inf], "rate inf of step 1"),
         ([0.0, 0.0], "all rates are 0"),
+        (b"123", "3 bytes"),
         ([], "neither values nor a path"),
         (np.array([]), "at least one"),
     ],

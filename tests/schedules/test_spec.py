@@ -40,6 +40,7 @@ def test_runs_are_written_short() -> None:
     ("spec", "sentence"),
     [
         ("wds:peak=1", "schedule 'wds' is not known; did you mean 'wsd'?"),
+        ("WSD:peak=1", "schedule 'WSD' is not known; did you mean 'wsd'?"),
         ("zzz:peak=1", "schedule 'zzz' is not known; known: array, constant"),
         ("wsd:peek=1", "'peek' is not an option; did you mean 'peak'?"),
         ("wsd:peak=1,shape=invers", "did you mean 'inverse'?"),
@@ -82,6 +83,7 @@ def test_runs_are_written_short() -> None:
         ("piecewise:points=-1@0", "must be at least 0"),
         ("array:values=1;x", "is not numbers"),
         ("array:values=1;-1", "must be finite and at least 0"),
+        ("array:values=1*99999999999", "is not numbers"),
         ("array:values=1*0", "is not numbers"),
         ("array:warmup=2", "neither values nor a path"),
         ("array:values=1,warmup=2", "must be whole steps from 0 to 1"),

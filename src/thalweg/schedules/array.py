@@ -8,6 +8,7 @@ reading it again fails if the file holds other rates than it did.
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import ClassVar
@@ -22,7 +23,7 @@ __all__ = ["Array"]
 
 DIGITS = 16  # hexadecimal digits of the hash in a spec string
 FilePath = str
-Packed = bytes  # little-endian float64
+Packed = bytes | Sequence[float] | np.ndarray  # as given; kept as bytes, little-endian float64
 
 
 def pack(values: object) -> bytes:
@@ -32,6 +33,8 @@ def pack(values: object) -> bytes:
         InputError: not a non-empty list of finite numbers >= 0 with one above 0.
     """
     if isinstance(values, bytes):
+        if len(values) % 8:
+            raise InputError(f"array: {len(values)} bytes are no float64 numbers; give one rate a step")
         values = np.frombuffer(values, "<f8")
     try:
         rates = np.asarray(values, dtype="<f8")
@@ -50,7 +53,7 @@ def pack(values: object) -> bytes:
 def load(path: str, column: str, schedule: str) -> list[float]:
     """The rates of a CSV file with a header: one row a step, in the order of the optional column ``step`` (from 0)."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows, columns = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -123,10 +126,13 @@ class Array(Schedule):
             raise InputError(f"array: warmup={warm!r} must be whole steps from 0 to {len(data) // 8}")
         object.__setattr__(self, "warmup", int(warm))
 
+    def _kept(self) -> np.ndarray:
+        return np.frombuffer(self.values, "<f8")  # type: ignore[arg-type]
+
     @property
     def peak(self) -> float:
         """The largest of the rates."""
-        return float(np.frombuffer(self.values, "<f8").max())
+        return float(self._kept().max())
 
     def spec_fields(self) -> tuple[str, ...]:
         """The path and hash for a file, the values otherwise."""
@@ -135,7 +141,7 @@ class Array(Schedule):
 
     def rates(self, steps: int) -> np.ndarray:
         """The rates, float64 (steps,), for exactly as many steps as there are rates."""
-        rates = np.frombuffer(self.values, "<f8").astype(np.float64)
+        rates = self._kept().astype(np.float64)
         if check_steps(self, steps) != rates.size:
             raise InputError(
                 f"array: it holds {rates.size} rates but the run has {steps} steps; train {rates.size} steps"

@@ -182,7 +182,9 @@ def check_word(owner: Schedule, field: str, words: tuple[str, ...]) -> None:
     """Raises, naming the nearest, where a word field holds none of ``words``."""
     value = getattr(owner, field)
     if value not in words:
-        raise InputError(f"{owner.name}: {field}={value!r} is not known; {suggest(str(value), words)}")
+        raise InputError(
+            f"{owner.name}: {field}={value!r} is not known; {suggest(value if isinstance(value, str) else '', words)}"
+        )
 
 
 def as_duration(owner: Schedule, field: str, value: object, *, zero: bool = False) -> Duration:
@@ -221,6 +223,14 @@ def check_steps(owner: Schedule, steps: object) -> int:
     if isinstance(steps, bool | np.bool_) or not isinstance(steps, int | np.integer) or steps < 1:
         raise InputError(f"{owner.name}: steps={steps!r} must be a whole number of at least 1")
     return int(steps)
+
+
+def turn(value: Duration, whole: int, end: int) -> int:
+    """The step where a last phase of duration ``value`` before step ``end`` starts; a fraction is of ``whole`` steps.
+
+    The start is rounded, not the length, so phases whose fractions add up to 1 fit in any number of steps.
+    """
+    return round(end - value * whole) if value <= 1 else end - int(value)
 
 
 def length(owner: Schedule, field: str, value: Duration, steps: int) -> int:

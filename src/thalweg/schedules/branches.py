@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from thalweg.errors import InputError
+from thalweg.schedules.base import turn
 
 __all__ = ["Branches", "wsd_branches"]
 
@@ -59,7 +60,7 @@ def wsd_branches(
         if isinstance(budget, bool) or budget != int(budget) or budget < 1:
             raise InputError(f"budget {budget!r} must be a whole number of steps of at least 1")
         end = int(budget) - (wasted if counted == "compute" else 0)
-        count = round(decay * end) if decay <= 1 else int(decay)
+        count = end - turn(decay, end, end)
         if end - count < (starts[-1] if starts else 0):
             raise InputError(
                 f"the decay of {count} steps for budget {budget} would branch at step {end - count}, before that of "

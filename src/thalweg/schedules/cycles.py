@@ -30,6 +30,7 @@ from thalweg.schedules.base import (
     check_word,
     length,
     listed,
+    turn,
 )
 from thalweg.schedules.base import duration as check_duration
 from thalweg.schedules.decay import Shape, check_shape, decay
@@ -115,14 +116,14 @@ class WSDS(WarmedSchedule):
         begin = 0
         for end in cycle_ends(self, self.cycles, start, steps):
             whole = end if self.of == "elapsed" else end - begin
-            count = round(self.decay * whole) if self.decay <= 1 else int(self.decay)
+            fall = turn(self.decay, whole, end)
             first = max(begin, start)
-            if end - count < first:
+            if fall < first:
                 raise InputError(
-                    f"wsd-s: the decay of {count} steps before step {end} does not fit in the {end - first} steps "
+                    f"wsd-s: the decay of {end - fall} steps before step {end} does not fit in the {end - first} steps "
                     f"since step {first}; shorten decay" + (" or use of=cycle" if self.of == "elapsed" else "")
                 )
-            plan += [Phase("stable", first, end - count), Phase("decay", end - count, end)]
+            plan += [Phase("stable", first, fall), Phase("decay", fall, end)]
             begin = end
         return plan
 

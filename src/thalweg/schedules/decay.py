@@ -38,7 +38,7 @@ FALLS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {  # from 1 at x =
 }
 MIXES: dict[str, Callable[[np.ndarray, float, float], np.ndarray]] = {  # shapes that need a floor above 0
     "exponential": lambda x, peak, floor: peak ** (1 - x) * floor**x,
-    "inverse": lambda x, peak, floor: 1 / ((1 - x) / peak + x / floor),
+    "inverse": lambda x, peak, floor: peak / (1 + x * (peak / floor - 1)),
 }
 SHAPES = ("linear", "1-sqrt", "exponential", "cosine", "power", "inverse")
 

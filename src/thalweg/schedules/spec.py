@@ -20,6 +20,7 @@ from thalweg.schedules.base import Schedule
 
 __all__ = ["changed_fields", "read", "write"]
 
+LONGEST = 100_000_000  # numbers in one list
 PATH_SAFE = "/\\:._-+~()@"  # what a path may hold unquoted besides letters and digits
 
 
@@ -34,6 +35,8 @@ def read_numbers(text: str) -> tuple[float, ...]:
     for item in text.split(";"):
         number, star, count = item.partition("*")
         if star and not re.fullmatch(r"\s*[1-9]\d*\s*", count):
+            raise ValueError(item)
+        if star and len(values) + int(count) > LONGEST:
             raise ValueError(item)
         values.extend([read_number(number.strip())] * (int(count) if star else 1))
     return tuple(values)
@@ -120,7 +123,7 @@ def read(spec: str, known: Mapping[str, type[Schedule]]) -> Schedule:
         raise InputError(f"schedule {spec!r} is not a spec string; give one such as cosine:peak=3e-4,warmup=0.01")
     name, _, rest = (part.strip() for part in spec.partition(":"))
     if name not in known:
-        raise InputError(f"schedule {name!r} is not known; {suggest(name, known)}")
+        raise InputError(f"schedule {name!r} is not known; {suggest(name.lower(), known)}")
     kind = known[name]
     options = {field.name: field for field in fields(kind) if field.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}

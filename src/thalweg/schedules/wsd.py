@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from thalweg.errors import InputError
-from thalweg.schedules.base import Duration, Phase, WarmedSchedule, check_rate, duration, length
+from thalweg.schedules.base import Duration, Phase, WarmedSchedule, check_rate, duration, turn
 from thalweg.schedules.decay import Shape, check_shape, decay
 
 __all__ = ["WSD"]
@@ -48,19 +48,19 @@ class WSD(WarmedSchedule):
         object.__setattr__(self, "power", check_shape(self, self.shape, self.floor, self.power))
 
     def _decay_start(self, start: int, steps: int) -> int:
-        count = length(self, "decay", self.decay, steps)
-        if start + count > steps:
+        first = turn(self.decay, steps, steps)
+        if first < start:
             raise InputError(
-                f"wsd: warmup ({start} steps) and decay ({count} steps) do not fit in {steps} steps; shorten one"
+                f"wsd: warmup ({start} steps) and decay ({steps - first} steps) do not fit in {steps} steps; shorten one"
             )
-        return steps - count
+        return first
 
     def _body(self, start: int, steps: int) -> np.ndarray:
-        turn = self._decay_start(start, steps)
-        x = np.arange(steps - turn) / max(steps - turn, 1)
-        fall = decay(self.shape, x, peak=self.peak, floor=self.floor, power=self.power)
-        return np.concatenate([np.full(turn - start, self.peak), fall])
+        fall = self._decay_start(start, steps)
+        x = np.arange(steps - fall) / max(steps - fall, 1)
+        tail = decay(self.shape, x, peak=self.peak, floor=self.floor, power=self.power)
+        return np.concatenate([np.full(fall - start, self.peak), tail])
 
     def _plan(self, start: int, steps: int) -> list[Phase]:
-        turn = self._decay_start(start, steps)
-        return [Phase("stable", start, turn), Phase("decay", turn, steps)]
+        fall = self._decay_start(start, steps)
+        return [Phase("stable", start, fall), Phase("decay", fall, steps)]
