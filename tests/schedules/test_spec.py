@@ -60,6 +60,7 @@ def test_runs_are_written_short() -> None:
         ("wsd:peak=-1", "must be above 0"),
         ("wsd:peak=1,warmup=-5", "must be at least 0"),
         ("wsd:peak=1,warmup=1.5", "neither a fraction"),
+        ("piecewise:points=1@0,warmup=1", "would be the whole run"),
         ("constant:peak=1,warmup=1", "would be the whole run"),
         ("wsd:peak=1,decay=0", "must be above 0"),
         ("wsd:peak=1,floor=2", "is above peak"),

@@ -119,12 +119,7 @@ class WarmedSchedule(Schedule):
 
     def __post_init__(self) -> None:
         check_rate(self, "peak", above=True)
-        duration(self, "warmup", zero=True)
-        if self.warmup == 1:
-            raise InputError(
-                f"{self.name}: warmup=1 would be the whole run (up to 1 is a fraction of the steps); "
-                "give a fraction below 1, or 2 or more steps"
-            )
+        check_warmup(self)
         check_word(self, "ramp", RAMPS)
         self._check()
 
@@ -182,9 +177,8 @@ def check_word(owner: Schedule, field: str, words: tuple[str, ...]) -> None:
     """Raises, naming the nearest, where a word field holds none of ``words``."""
     value = getattr(owner, field)
     if value not in words:
-        raise InputError(
-            f"{owner.name}: {field}={value!r} is not known; {suggest(value if isinstance(value, str) else '', words)}"
-        )
+        near = suggest(value if isinstance(value, str) else "", words)
+        raise InputError(f"{owner.name}: {field}={value!r} is not known; {near}")
 
 
 def as_duration(owner: Schedule, field: str, value: object, *, zero: bool = False) -> Duration:
@@ -205,6 +199,16 @@ def as_duration(owner: Schedule, field: str, value: object, *, zero: bool = Fals
 def duration(owner: Schedule, field: str, *, zero: bool = False) -> None:
     """Brings a duration field into its normal form."""
     object.__setattr__(owner, field, as_duration(owner, field, getattr(owner, field), zero=zero))
+
+
+def check_warmup(owner: Schedule) -> None:
+    """Brings the field ``warmup`` into its normal form; 1 is refused, since it looks like one step."""
+    duration(owner, "warmup", zero=True)
+    if owner.warmup == 1:  # type: ignore[attr-defined]
+        raise InputError(
+            f"{owner.name}: warmup=1 would be the whole run (up to 1 is a fraction of the steps); "
+            "give a fraction below 1, or 2 or more steps"
+        )
 
 
 def listed(owner: Schedule, field: str) -> tuple:

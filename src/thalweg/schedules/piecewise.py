@@ -9,7 +9,17 @@ from typing import ClassVar
 import numpy as np
 
 from thalweg.errors import InputError
-from thalweg.schedules.base import Duration, Phase, Schedule, as_duration, check_steps, duration, length, listed, real
+from thalweg.schedules.base import (
+    Duration,
+    Phase,
+    Schedule,
+    as_duration,
+    check_steps,
+    check_warmup,
+    length,
+    listed,
+    real,
+)
 
 __all__ = ["Piecewise"]
 
@@ -21,8 +31,8 @@ class Piecewise(Schedule):
     Args:
         points: pairs (rate, position), positions increasing: 0 is the first step, 1 the step after the last, up to 1 a
             fraction of the run, above 1 a step. Rates >= 0, one at least above 0.
-        warmup: duration of a warmup that replaces what the points say of its steps: rate r (i + 1) / w at step i < w, with
-            r what they give at step w.
+        warmup: duration of a warmup that replaces what the points say of its steps: rate r (i + 1) / w at step i < w,
+            with r what they give at step w.
     """
 
     name: ClassVar[str] = "piecewise"
@@ -41,7 +51,7 @@ class Piecewise(Schedule):
         if max(rate for rate, _ in pairs) == 0:
             raise InputError("piecewise: all rates are 0; one point must be above")
         object.__setattr__(self, "points", tuple(pairs))
-        duration(self, "warmup", zero=True)
+        check_warmup(self)
         for (_, before), (_, after) in pairwise(pairs):
             if (before <= 1) == (after <= 1) and after <= before:
                 raise InputError(f"piecewise: positions must increase, but {after!r} follows {before!r}")

@@ -51,7 +51,8 @@ class WSD(WarmedSchedule):
         first = turn(self.decay, steps, steps)
         if first < start:
             raise InputError(
-                f"wsd: warmup ({start} steps) and decay ({steps - first} steps) do not fit in {steps} steps; shorten one"
+                f"wsd: warmup ({start} steps) and decay ({steps - first} steps) do not fit in {steps} steps; "
+                "shorten one of them"
             )
         return first
 
