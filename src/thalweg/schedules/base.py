@@ -23,17 +23,7 @@ import numpy as np
 
 from thalweg.errors import InputError, suggest
 
-__all__ = [
-    "Duration",
-    "Phase",
-    "Schedule",
-    "WarmedSchedule",
-    "check_rate",
-    "check_word",
-    "duration",
-    "length",
-    "listed",
-]
+__all__ = ["Duration", "Phase", "Schedule", "WarmedSchedule"]
 
 Duration = float  # up to 1: fraction of the total steps; above 1: whole steps
 Ramp = Literal["linear", "zero"]
