@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch loads: tests share the cores, with each other too
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -139,10 +139,12 @@ def read_config(values: Mapping[str, Any], where: str = "config.json") -> ModelC
 
 def _rope_theta(values: Mapping[str, Any], where: str) -> float:
     """The base of the frequencies, from the form of transformers 5 or 4; any scaling is refused."""
-    rope = {**(values.get("rope_scaling") or {}), **(values.get("rope_parameters") or {})}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind != "default":
-        raise InputError(f"{where} has rotary positions of type {kind!r}; {_SUPPORTED}")
+    forms = [values.get("rope_scaling") or {}, values.get("rope_parameters") or {}]
+    for form in forms:
+        kind = form.get("rope_type", form.get("type", "default"))
+        if kind != "default":
+            raise InputError(f"{where} has rotary positions of type {kind!r}; {_SUPPORTED}")
+    rope = {**forms[0], **forms[1]}
     if rope.get("partial_rotary_factor", values.get("partial_rotary_factor", 1.0)) != 1.0:
         raise InputError(f"{where} turns only a part of each head (partial_rotary_factor); {_SUPPORTED}")
     return float(rope.get("rope_theta", values.get("rope_theta", 10_000.0)))

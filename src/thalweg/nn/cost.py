@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from thalweg.errors import InputError
 from thalweg.nn.config import ModelConfig
 
-__all__ = ["LOGIT_BYTES", "Memory", "Parameters", "cache_bytes_per_token", "count_parameters", "flops_per_token", "memory"]
+__all__ = [
+    "LOGIT_BYTES",
+    "Memory",
+    "Parameters",
+    "cache_bytes_per_token",
+    "count_parameters",
+    "flops_per_token",
+    "memory",
+]
 
 LOGIT_BYTES = 256 * 2**20
 

@@ -76,7 +76,9 @@ class _InPieces(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         if torch.is_grad_enabled():
-            raise InputError("a loss taken in pieces has no second derivative: use fewer tokens, so that one piece is enough")
+            raise InputError(
+                "a loss taken in pieces has no second derivative: use fewer tokens, so that one piece is enough"
+            )
         d_hidden, d_weight = ctx.saved_tensors
         upstream = grad_outputs[0]
         return d_hidden * upstream, d_weight * upstream, None, None, None
