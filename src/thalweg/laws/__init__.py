@@ -1,0 +1,51 @@
+"""Laws: loss curves in, fitted laws out, which predict schedules never run and design the best one.
+
+`LAWS` holds every law over schedules by name. Names load on first use, so importing this room costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thalweg.laws.chinchilla_steps import ChinchillaSteps as ChinchillaSteps
+    from thalweg.laws.curve import LossCurve as LossCurve
+    from thalweg.laws.curve import Metrics as Metrics
+    from thalweg.laws.designing import Design as Design
+    from thalweg.laws.designing import design as design
+    from thalweg.laws.fitting import fit as fit
+    from thalweg.laws.law import Law as Law
+    from thalweg.laws.momentum import MomentumLaw as MomentumLaw
+    from thalweg.laws.multi_power import MultiPower as MultiPower
+    from thalweg.laws.one_power import OnePower as OnePower
+    from thalweg.laws.store import load_law as load_law
+
+    LAWS: dict[str, type[Law]]
+
+HOMES = {
+    "LAWS": "registry",
+    "ChinchillaSteps": "chinchilla_steps",
+    "Law": "law",
+    "LossCurve": "curve",
+    "Metrics": "curve",
+    "MomentumLaw": "momentum",
+    "MultiPower": "multi_power",
+    "OnePower": "one_power",
+    "Design": "designing",
+    "design": "designing",
+    "fit": "fitting",
+    "load_law": "store",
+}
+
+__all__ = sorted(HOMES)  # pyrefly: ignore
+
+
+def __getattr__(name: str) -> object:
+    if name not in HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOMES])
