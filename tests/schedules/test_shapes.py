@@ -13,7 +13,7 @@ import torch
 import transformers
 from torch.optim import SGD, lr_scheduler
 
-from thalweg.schedules import parse
+from thalweg.schedules import Piecewise, parse
 
 WARM = "peak=3e-4,warmup=2160,ramp=zero"
 PUBLISHED = {  # README of the published curves: spec string and steps
@@ -166,3 +166,13 @@ def test_a_decay_starts_at_the_peak_and_falls_towards_the_floor(shape: str) -> N
 def test_inverse_is_linear_in_one_over_the_rate() -> None:
     gaps = np.diff(1 / parse("wsd:peak=0.1,decay=1,shape=inverse,floor=0.01").rates(100))
     np.testing.assert_allclose(gaps, (1 / 0.01 - 1 / 0.1) / 100, rtol=1e-11)  # differences of numbers near 100
+
+
+def test_a_compact_piecewise_stays_near_the_rates_and_keeps_the_stable_phase():
+    wanted = parse("wsd:peak=3e-3,warmup=40,decay=0.3,shape=1-sqrt,floor=1e-4").rates(1000)
+    compact = Piecewise.through(wanted * (1 - 1e-9), warmup=40, peak=3e-3)
+    rates = compact.rates(1000)
+    assert np.abs(rates - wanted).max() <= 1e-3 * 3e-3 * (1 + 1e-6)
+    assert np.array_equal(rates[:700], wanted[:700])
+    assert len(compact.points) < 40
+    assert parse(str(compact)) == compact

@@ -56,6 +56,34 @@ class Piecewise(Schedule):
             if (before <= 1) == (after <= 1) and after <= before:
                 raise InputError(f"piecewise: positions must increase, but {after!r} follows {before!r}")
 
+    @classmethod
+    def through(cls, rates: np.ndarray, *, warmup: int, peak: float, tolerance: float = 1e-3) -> Piecewise:
+        """A compact schedule for per-step rates, such as a designed one: few points, each line near the given rates.
+
+        Rates within ``tolerance`` · ``peak`` of the peak become the peak itself, so that a stable phase is exactly that of
+        the other shapes; elsewhere every rate is within ``tolerance`` · ``peak`` of the given one (Douglas–Peucker).
+
+        Args:
+            rates: learning rate of every optimizer step, float64 (steps,).
+            warmup: length of the linear warmup to the rate after it, fewer than ``steps``.
+            peak: the largest rate.
+            tolerance: fraction of the peak, > 0.
+        """
+        snapped = np.where(rates >= (1 - tolerance) * peak, peak, rates)
+        kept = [warmup, len(rates) - 1]
+        pending = [(warmup, len(rates) - 1)]
+        while pending:
+            first, last = pending.pop()
+            line = np.interp(np.arange(first, last + 1), [first, last], snapped[[first, last]])
+            off = np.abs(line - snapped[first : last + 1])
+            worst = int(off.argmax())
+            if off[worst] > tolerance * peak:
+                kept.append(first + worst)
+                pending += [(first, first + worst), (first + worst, last)]
+        place = {1: 1 / len(rates)}  # a bare 1 would mean the whole run
+        points = tuple((float(snapped[k]), place.get(k, k)) for k in sorted(set(kept)))
+        return cls(points=points, warmup=place.get(warmup, warmup))
+
     @property
     def peak(self) -> float:
         """The largest rate of the points."""
