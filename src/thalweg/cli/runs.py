@@ -60,7 +60,7 @@ def show(folder: Path, /, *, json: bool = False) -> None:
     if json:
         last = records[-1] if records else None
         state = run.state | {"status": run.status}
-        emit("runs show", {"state": state, "recipe": run.recipe, "last": last, "checkpoints": points, "cut_bytes": log.cut_bytes})
+        emit("runs show", {"state": state, "recipe": run.recipe, "last": last, "checkpoints": points, "cut_bytes": log.truncated})
         return
     rows = [("status", run.status), *((key, value) for key, value in flattened(run.recipe).items())]
     rows += [(f"last {key}", value) for key, value in (records[-1].items() if records else ())]

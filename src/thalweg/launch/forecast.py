@@ -10,22 +10,27 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+import torch
 
 from thalweg.errors import InputError
 from thalweg.files import write_atomic
 from thalweg.launch.local import LocalPool, Progress
 from thalweg.launch.plan import LONG, PILOTS, Plan
-from thalweg.laws import LossCurve, design, fit, load_law
+from thalweg.laws import Law, LossCurve, design, fit, load_law
 from thalweg.runs import Run
-from thalweg.schedules import parse
+from thalweg.schedules import Piecewise, Schedule, parse
+from thalweg.train.checkpoint import load_model
+from thalweg.train.fork import shared_steps
 from thalweg.train.recipe import Recipe
+from thalweg.train.setup import Data, build, prepare, window_losses
 
-__all__ = ["Forecaster", "curve_of"]
+__all__ = ["Forecaster", "curve_of", "plan_dict"]
 
 FORMAT = 1
 
@@ -88,7 +93,7 @@ class Forecaster:
 
     def _claim(self) -> None:
         """Makes the folder this plan's, or refuses one of another."""
-        about = {"format": FORMAT, "plan": _plan_dict(self.plan)}
+        about = {"format": FORMAT, "plan": plan_dict(self.plan)}
         file = self.folder / "plan.json"
         if file.exists() and json.loads(file.read_text()) != about:
             raise InputError(f"{self.folder} holds another forecast (plan.json differs): choose another folder or remove it")
@@ -128,7 +133,8 @@ class Forecaster:
         law = fit(curves, "multi-power", seed=plan.recipe.seed)
         best = design(law, steps=plan.horizon, peak=plan.peak, warmup=plan.warmup, floor=plan.floor)
         law.save(self.folder / "law.json")
-        schedules = {"cosine": plan.rival("cosine"), "wsd": plan.rival("wsd"), "designed": best.schedule}
+        compact = Piecewise.through(best.rates, warmup=plan.warmup, peak=plan.peak)
+        schedules = {"cosine": plan.rival("cosine"), "wsd": plan.rival("wsd"), "designed": compact}
         document = {
             "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "schedules": {name: self._prediction(law, schedule) for name, schedule in schedules.items()},
@@ -137,7 +143,7 @@ class Forecaster:
         write_atomic(self.folder / "seconds.json", json.dumps(seconds) + "\n")
         write_atomic(self.folder / "forecast.json", json.dumps(document) + "\n")
 
-    def _prediction(self, law: Any, schedule: Any) -> dict[str, Any]:
+    def _prediction(self, law: Law, schedule: Schedule) -> dict[str, Any]:
         steps = self.plan.horizon
         at = np.unique(np.linspace(self.plan.warmup, steps - 1, 400).astype(np.int64))
         low, high = law.band(schedule, steps, at=at)
@@ -145,9 +151,9 @@ class Forecaster:
         return {
             "spec": str(schedule),
             "final_loss": law.final_loss(schedule, steps),
-            "interval": [float(trust.low), float(trust.high)],
+            "interval": list(trust.interval),
             "trust": trust.level,
-            "reasons": list(trust.reasons),
+            "reason": trust.reason,
             "steps": at.tolist(),
             "losses": law.predict(schedule, steps, at=at).tolist(),
             "low": low.tolist(),
@@ -156,43 +162,72 @@ class Forecaster:
 
     def _result(self, seconds: dict[str, float]) -> dict[str, Any]:
         forecast = self._forecast()
-        finals = {name: _final_windows(Run.open(self.runs / f"long-{name}")) for name in LONG}
-        table = {}
-        for name in LONG:
-            measured, predicted = float(finals[name].mean()), forecast["schedules"][name]["final_loss"]
-            gap = finals[name] - finals["designed"]
-            table[name] = {
-                "predicted": predicted,
-                "interval": forecast["schedules"][name]["interval"],
-                "trust": forecast["schedules"][name]["trust"],
-                "measured": measured,
-                "error": predicted / measured - 1,
-                "above_designed": float(gap.mean()),
-                "above_designed_error": float(gap.std(ddof=1) / np.sqrt(len(gap))),
-            }
+        data = prepare(self.plan.recipe.data, self.runs / "data")
+        runs = {f"pilot-{name}": Run.open(self.runs / f"pilot-{name}") for name in PILOTS}
+        runs |= {f"long-{name}": Run.open(self.runs / f"long-{name}") for name in LONG}
+        finals = {name: _final_windows(runs[f"long-{name}"], data) for name in LONG}
         law = load_law(self.folder / "law.json")
-        costs = {path.name: _cost(Run.open(path)) for path in sorted(self.runs.glob("*-*")) if (path / "run.json").exists()}
         return {
-            "plan": _plan_dict(self.plan),
-            "data": json.loads((self.folder / "data.json").read_text()) if (self.folder / "data.json").exists() else {},
+            "plan": plan_dict(self.plan),
+            "data": data.about,
+            "made": forecast["made"],
             "law": {"params": dict(law.params), "intervals": {k: list(v) for k, v in law.intervals.items()}},
-            "table": table,
+            "table": {name: _row(forecast["schedules"][name], finals[name], finals["designed"]) for name in LONG},
+            "schedules": forecast["schedules"],
+            "runs": {name: _account(run, law) for name, run in runs.items()},
             "seconds": seconds,
-            "runs": costs,
         }
 
 
-def _plan_dict(plan: Plan) -> dict[str, Any]:
-    import msgspec
-
+def plan_dict(plan: Plan) -> dict[str, Any]:
+    """A plan as plain JSON."""
     return json.loads(msgspec.json.encode(plan))
 
 
-def _cost(run: Run) -> dict[str, float]:
-    """Updates trained in this run itself (a shared past is not counted) and the seconds they took."""
-    return {"updates": 0, "seconds": 0.0}
+def _row(forecast: dict[str, Any], losses: np.ndarray, designed: np.ndarray) -> dict[str, Any]:
+    """Foretold and measured final loss of one long run; errors are standard errors over validation windows."""
+    count = len(losses)
+    gap = losses - designed
+    measured = float(losses.mean())
+    return {
+        **{key: forecast[key] for key in ("final_loss", "interval", "trust", "reason", "spec")},
+        "measured": measured,
+        "measured_error": float(losses.std(ddof=1) / np.sqrt(count)),
+        "error": forecast["final_loss"] / measured - 1,
+        "above_designed": float(gap.mean()),
+        "above_designed_error": float(gap.std(ddof=1) / np.sqrt(count)),
+    }
 
 
-def _final_windows(run: Run) -> np.ndarray:
+def _account(run: Run, law: Law) -> dict[str, Any]:
+    """A run's curve, its rates, the law's fit to it, and what it cost beyond the past it shares with another."""
+    curve = curve_of(run, run.name)
+    shared = shared_steps(run)
+    records = run.records("seconds")
+    own = [record["seconds"] for record in records if record["step"] >= shared]
+    recipe = Recipe.from_dict(run.recipe)
+    at = np.unique(np.linspace(0, recipe.steps - 1, 400).astype(np.int64))
+    return {
+        "spec": recipe.schedule,
+        "steps": curve.steps.tolist(),
+        "losses": curve.losses.tolist(),
+        "fitted": law.predict(curve.rates, at=curve.steps, warmup_steps=curve.warmup).tolist(),
+        "rate_steps": at.tolist(),
+        "rates": curve.rates[at].tolist(),
+        "metrics": asdict(law.metrics(curve)),
+        "updates": recipe.steps - shared,
+        "shared": shared,
+        "seconds": float(sum(own)),
+        "tokens_per_second": len(own) * recipe.tokens_per_step / sum(own) if own else 0.0,
+    }
+
+
+def _final_windows(run: Run, data: Data) -> np.ndarray:
     """The loss of each validation window at the end of a run, float64 (windows,)."""
-    raise NotImplementedError
+    recipe = Recipe.from_dict(run.recipe)
+    state = build(recipe, data)
+    point = run.latest_checkpoint()
+    if point is None or point.step != recipe.steps:
+        raise InputError(f"{run.folder} has no checkpoint of its end: remove the folder and run again")
+    load_model(point.folder, state.model)
+    return window_losses(state.model, [torch.from_numpy(rows) for rows in data.windows(recipe)], recipe.precision)

@@ -60,8 +60,8 @@ class Piecewise(Schedule):
     def through(cls, rates: np.ndarray, *, warmup: int, peak: float, tolerance: float = 1e-3) -> Piecewise:
         """A compact schedule for per-step rates, such as a designed one: few points, each line near the given rates.
 
-        Rates within ``tolerance`` · ``peak`` of the peak become the peak itself, so that a stable phase is exactly that of
-        the other shapes; elsewhere every rate is within ``tolerance`` · ``peak`` of the given one (Douglas–Peucker).
+        Rates within ``tolerance`` · ``peak`` of the peak become the peak itself, so that a stable phase is exactly that
+        of the other shapes; elsewhere every rate is within ``tolerance`` · ``peak`` of the given one (Douglas–Peucker).
 
         Args:
             rates: learning rate of every optimizer step, float64 (steps,).

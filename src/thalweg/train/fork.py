@@ -8,17 +8,20 @@ several budgets (arXiv 2410.05192).
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from thalweg.errors import InputError
+from thalweg.files import write_atomic
 from thalweg.runs import Checkpoint, Run
 from thalweg.train.recipe import Recipe
 
-__all__ = ["FREE", "common_steps", "fork"]
+__all__ = ["FREE", "common_steps", "fork", "shared_steps"]
 
+ORIGIN = "origin.json"
 FREE = ("steps", "schedule", "evaluation", "checkpoint")
 
 
@@ -55,6 +58,7 @@ def fork(source: Run, folder: str | Path, recipe: Recipe) -> Run:
         )
     point = usable[-1]
     run = Run.create(folder, recipe.to_dict(), steps=recipe.steps)
+    write_atomic(run.folder / ORIGIN, json.dumps({"source": str(source.folder), "step": point.step}) + "\n")
     with run.attempt(device="copy") as attempt:
         for record in source.records():
             if record["step"] < point.step:
@@ -62,6 +66,12 @@ def fork(source: Run, folder: str | Path, recipe: Recipe) -> Run:
         _copy(point, run)
         attempt.interrupt()
     return run
+
+
+def shared_steps(run: Run) -> int:
+    """How many of a run's first updates were taken over from another run; 0 for one trained from scratch."""
+    origin = run.folder / ORIGIN
+    return json.loads(origin.read_text())["step"] if origin.exists() and run.checkpoints() else 0
 
 
 def _copy(point: Checkpoint, run: Run) -> None:

@@ -1,0 +1,66 @@
+"""thalweg doctor: what is installed, what is missing and how to get it."""
+
+from __future__ import annotations
+
+__all__ = ["doctor"]
+
+BASE = ("torch", "numpy", "scipy", "safetensors", "matplotlib", "rich", "cyclopts", "jinja2", "msgspec", "tomli_w")
+EXTRAS = {"hf": ("transformers", "tokenizers"), "data": ("tokenizers",)}
+
+
+def doctor(*, json: bool = False) -> int:
+    """Print versions, devices and missing extras; exit code 1 if something the base needs is missing.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object.
+    """
+    import platform
+
+    from thalweg import __version__
+    from thalweg.cli.output import emit, table
+
+    base = {name: _version(name) for name in BASE}
+    extras = {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
+    lacking = [extra for extra, names in extras.items() if None in names.values()]
+    result = {
+        "thalweg": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "base": base,
+        "extras": extras,
+        "devices": _devices() if base["torch"] else [],
+        "install": {extra: f'pip install "thalweg[{extra}]"' for extra in lacking},
+    }
+    if json:
+        emit("doctor", result)
+    else:
+        rows = [("thalweg", __version__), ("python", result["python"]), ("platform", result["platform"])]
+        rows += [(name, version or "MISSING") for name, version in base.items()]
+        rows += [(f"device {k}", name) for k, name in enumerate(result["devices"])]
+        for extra, names in extras.items():
+            there = ", ".join(f"{name} {version or 'missing'}" for name, version in names.items())
+            rows.append((f"extra {extra}", there + (f"  ->  {result['install'][extra]}" if extra in lacking else "")))
+        table(("what", "found"), rows)
+    return 1 if None in base.values() else 0
+
+
+def _version(module: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:
+        return None
+
+
+def _devices() -> list[str]:
+    import torch
+
+    found = [f"cpu, {torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        found += [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return found

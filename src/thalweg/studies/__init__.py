@@ -1,0 +1,10 @@
+"""Studies: one claim each, tested with the library's own parts. ``STUDIES`` maps the slug to its module."""
+
+from __future__ import annotations
+
+__all__ = ["STUDIES"]
+
+STUDIES: dict[str, str] = {
+    "multi-power-law": "thalweg.studies.multi_power_law.study",
+    "wsd-river-valley": "thalweg.studies.wsd_river_valley.study",
+}

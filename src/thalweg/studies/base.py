@@ -1,0 +1,113 @@
+"""What a study is: a claim of a paper, a rule fixed before it runs, and a verdict with its error.
+
+Source: the pattern of modded-nanogpt's third track (a significance rule fixed beforehand) and CleanRL (a page a method).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from thalweg.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["SCALES", "Record", "Study", "Verdict", "decide", "expected", "folder_of", "load_study"]
+
+SCALES = ("smoke", "laptop", "gpu")
+Record = dict[str, Any]
+State = Literal["reproduced", "not reproduced", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the records say of the claim.
+
+    Attributes:
+        state: by the rule that the study fixed beforehand.
+        effect: in the unit the claim uses.
+        error: standard error over (paired) seeds; nan for one seed.
+        runs: seeds that count.
+    """
+
+    state: State
+    effect: float
+    error: float
+    runs: int
+
+
+class Study(Protocol):
+    """The names a ``study.py`` defines at module level."""
+
+    SLUG: str
+    TITLE: str
+    ARXIV: str
+    CLAIM: str
+    UNIT: str
+    SMOKE: Any
+    LAPTOP: Any
+    GPU: Any
+
+    def run(self, config: Any, *, seed: int, device: str, folder: Path) -> Iterator[Record]:
+        """Does the experiment of one seed and yields its records (plain JSON)."""
+
+    def verdict(self, records: Sequence[Record]) -> Verdict:
+        """Applies the study's rule."""
+
+    def figure(self, records: Sequence[Record]) -> Figure:
+        """Draws the evidence."""
+
+
+def folder_of(slug: str) -> Path:
+    """Where the study's card and expected.json lie."""
+    return Path(__file__).parent / slug.replace("-", "_")
+
+
+def load_study(slug: str, slugs: Mapping[str, str]) -> Any:
+    """Imports a study's module.
+
+    Args:
+        slug: its name.
+        slugs: the visible table of studies, slug -> module.
+
+    Raises:
+        InputError: no such study; the nearest is named.
+    """
+    if slug not in slugs:
+        raise InputError(f"study {slug!r} is not known: {suggest(slug, slugs)}")
+    return importlib.import_module(slugs[slug])
+
+
+def expected(slug: str) -> dict[str, Any]:
+    """The paper's numbers beside ours, from the study's ``expected.json``."""
+    return json.loads((folder_of(slug) / "expected.json").read_text(encoding="utf-8"))
+
+
+def decide(effects: Sequence[float], *, threshold: float, errors: float = 2.0) -> Verdict:
+    """The common rule: an effect is reproduced where it exceeds ``threshold`` by ``errors`` standard errors over seeds.
+
+    It is not reproduced where it falls short of the threshold by as much, and inconclusive between, or with one seed.
+
+    Args:
+        effects: one number a seed, larger for the claim.
+        threshold: what the claim demands.
+        errors: how many standard errors the mean must be away from it.
+    """
+    values = np.asarray(effects, dtype=np.float64)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Verdict("inconclusive", mean, float("nan"), len(values))
+    error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    state: State = "inconclusive"
+    if mean - errors * error > threshold:
+        state = "reproduced"
+    elif mean + errors * error < threshold:
+        state = "not reproduced"
+    return Verdict(state, mean, error, len(values))

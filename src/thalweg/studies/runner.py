@@ -1,0 +1,131 @@
+"""Runs a study over seeds: stores each seed's records when it is done, resumes, and ends in a verdict.
+
+``FOLDER/seed-K.json`` holds the records of seed K with versions, device and time; ``FOLDER/work-K`` is the seed's own
+workspace, whose run folders resume by themselves; ``FOLDER/verdict.json`` and ``FOLDER/figure.svg`` are the outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from thalweg.errors import InputError, suggest
+from thalweg.files import write_atomic
+from thalweg.runs.environment import environment
+from thalweg.studies.base import SCALES, Record, Verdict, load_study
+
+__all__ = ["run_study"]
+
+
+def run_study(
+    slug: str,
+    folder: Path,
+    *,
+    slugs: dict[str, str],
+    scale: str = "laptop",
+    seeds: int = 3,
+    device: str = "cpu",
+    jobs: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Runs what is missing of a study and returns its outcome.
+
+    Args:
+        slug: which study.
+        folder: where records go; one of another scale or configuration is refused.
+        slugs: the visible table of studies.
+        scale: "smoke", "laptop" or "gpu".
+        seeds: seeds 0 … seeds - 1, >= 1.
+        device: "cpu", "cuda", …; the gpu preset refuses a CPU.
+        jobs: seeds at the same time, each in its own process.
+        say: receives a line when a seed starts or ends.
+
+    Returns:
+        ``slug``, ``scale``, ``verdict``, ``effect``, ``error``, ``unit``, ``runs``, ``records``, ``seconds``.
+
+    Raises:
+        InputError: an unknown study or scale, seeds < 1, the gpu preset without a GPU, a folder of another run.
+    """
+    study = load_study(slug, slugs)
+    if scale not in SCALES:
+        raise InputError(f"scale {scale!r} is not known: {suggest(scale, SCALES)}")
+    if seeds < 1:
+        raise InputError(f"seeds = {seeds} must be at least 1")
+    if scale == "gpu" and device == "cpu":
+        raise InputError("scale gpu needs a GPU: pass --device cuda on a machine that has one, or --scale laptop")
+    config = getattr(study, scale.upper())
+    _claim(folder, {"slug": slug, "scale": scale, "config": json.loads(msgspec.json.encode(config))})
+    missing = [seed for seed in range(seeds) if not (folder / f"seed-{seed}.json").exists()]
+    if jobs == 1 or len(missing) < 2:
+        for seed in missing:
+            say(f"{slug} ({scale}): seed {seed}")
+            _seed(study.__name__, scale, seed, device, folder)
+    else:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(_seed, study.__name__, scale, seed, device, folder) for seed in missing]
+            for seed, future in zip(missing, futures, strict=True):
+                future.result()
+                say(f"{slug} ({scale}): seed {seed} done")
+    return _outcome(study, scale, seeds, folder)
+
+
+def _claim(folder: Path, about: dict[str, Any]) -> None:
+    file = folder / "study.json"
+    if file.exists() and json.loads(file.read_text()) != about:
+        raise InputError(f"{folder} holds records of another study, scale or version: choose another folder or remove it")
+    write_atomic(file, json.dumps(about, indent=1) + "\n")
+
+
+def _seed(module: str, scale: str, seed: int, device: str, folder: Path) -> None:
+    """One seed, in this or a worker process."""
+    import importlib
+
+    study = importlib.import_module(module)
+    began = time.perf_counter()
+    config = getattr(study, scale.upper())
+    records = [dict(record, seed=seed) for record in study.run(config, seed=seed, device=device, folder=folder / f"work-{seed}")]
+    document = {"seed": seed, "seconds": time.perf_counter() - began, "environment": environment(device), "records": records}
+    write_atomic(folder / f"seed-{seed}.json", json.dumps(document) + "\n")
+
+
+def _outcome(study: Any, scale: str, seeds: int, folder: Path) -> dict[str, Any]:
+    documents = [json.loads((folder / f"seed-{seed}.json").read_text()) for seed in range(seeds)]
+    records: list[Record] = [record for document in documents for record in document["records"]]
+    verdict: Verdict = study.verdict(records)
+    figure = study.figure(records)
+    write_atomic(folder / "figure.svg", _svg(figure))
+    outcome = {
+        "slug": study.SLUG,
+        "title": study.TITLE,
+        "arxiv": study.ARXIV,
+        "scale": scale,
+        "unit": study.UNIT,
+        **{("verdict" if key == "state" else key): value for key, value in asdict(verdict).items()},
+        "seconds": sum(document["seconds"] for document in documents),
+    }
+    if not math.isfinite(outcome["error"]):
+        outcome["error"] = None
+    write_atomic(folder / "verdict.json", json.dumps(outcome) + "\n")
+    return outcome | {"records": records, "figure": str(folder / "figure.svg")}
+
+
+def _svg(figure: Any) -> str:
+    import io
+
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "thalweg"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return buffer.getvalue()
