@@ -193,6 +193,6 @@ def size(name: str, **changes: Any) -> ModelConfig:
     Raises:
         InputError: the name or a field is unknown.
     """
-    if name not in SIZES:
+    if not isinstance(name, str) or name not in SIZES:
         raise InputError(f"size={name!r} is unknown: {suggest(str(name), SIZES)}")
     return SIZES[name].replace(**changes)
