@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["doctor"]
 
 BASE = ("torch", "numpy", "scipy", "safetensors", "matplotlib", "rich", "cyclopts", "jinja2", "msgspec", "tomli_w")
-EXTRAS = {"hf": ("transformers", "tokenizers"), "data": ("tokenizers",)}
+EXTRAS = {"hf": ("transformers", "tokenizers", "accelerate"), "data": ("tokenizers",)}
 
 
 def doctor(*, json: bool = False) -> int:
