@@ -147,14 +147,16 @@ def test_sums_weight_micro_batches_by_their_tokens(build: Build) -> None:
     assert int(nothing.num_tokens) == 0
 
 
-def test_padding_is_not_scored(build: Build) -> None:
-    model, ids = build(), tokens(2, 8)
+def test_padding_is_not_scored_on_either_side(build: Build) -> None:
+    model, ids = build(), tokens(3, 8)
     mask = torch.ones_like(ids)
     mask[0, :3] = 0
+    mask[1, 6:] = 0
     out = model(ids, labels=ids, attention_mask=mask)
-    alone = [model(ids[:1, 3:], labels=ids[:1, 3:]), model(ids[1:], labels=ids[1:])]
-    assert int(out.num_tokens) == 4 + 7
-    torch.testing.assert_close(out.loss_sum, sum(a.loss_sum for a in alone), rtol=1e-10, atol=1e-10)
+    rows = [ids[:1, 3:], ids[1:2, :6], ids[2:]]
+    assert int(out.num_tokens) == 4 + 5 + 7
+    alone = sum(model(row, labels=row).loss_sum for row in rows)
+    torch.testing.assert_close(out.loss_sum, alone, rtol=1e-10, atol=1e-10)
 
 
 def test_z_loss_enters_training_only(build: Build) -> None:
@@ -179,6 +181,23 @@ def test_taps_hold_what_was_asked_for_and_nothing_else(build: Build) -> None:
     assert [tuple(p.shape) for p in packed] == [(1, 4, 7, 7)] * 2
     assert float(packed[0][..., 3:, :3].abs().max()) == 0.0
     assert float(packed[0][..., :3, :3].sum(-1).min()) == pytest.approx(1.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_collected_probabilities_are_those_that_were_used(build: Build, changes: dict[str, object]) -> None:
+    """The first block, computed anew from the probabilities, gives the second hidden state; padding stays finite."""
+    model, ids = build(**changes), tokens(2, 7)
+    mask = torch.ones_like(ids)
+    mask[0, :2] = 0
+    out = model(ids, attention_mask=mask, collect=("hidden", "attn_probs"))
+    probability, block, h = out.taps["attn_probs"][0], model.model.layers[0], out.taps["hidden"][0]
+    assert bool(probability.isfinite().all())
+    v = block.self_attn.v_proj(block.input_layernorm(h)).unflatten(-1, (model.config.kv_heads, -1)).transpose(1, 2)
+    y = probability @ v.repeat_interleave(model.config.groups, dim=1)
+    h = h + block.self_attn.o_proj(y.transpose(1, 2).flatten(2))
+    h = h + block.mlp(block.post_attention_layernorm(h))
+    torch.testing.assert_close(h, out.taps["hidden"][1], rtol=1e-10, atol=1e-10)
 
 
 def test_twenty_steps_on_one_batch_learn_it() -> None:

@@ -76,7 +76,6 @@ class ModelState:
             raise InputError(f"length={length} must lie between 0 and the {self.length} positions held")
         for layer in self.layers:
             layer.check_truncate()
-        self.valid[:, length:] = False
         self.length = length
 
     def nbytes(self) -> int:
