@@ -259,6 +259,7 @@ def test_hessian_vector_product_under_the_math_kernel(build: Build) -> None:
         (lambda m, i: m(i[0]), "must be \\(rows, tokens\\)"),
         (lambda m, i: m(i.float()), "torch.float32 must be"),
         (lambda m, i: m(i + 30), "vocab_size=37"),
+        (lambda m, i: m(i, targets=i + 30), "targets reach from 38"),
         (lambda m, i: m(i, labels=i, targets=i), "labels and targets both"),
         (lambda m, i: m(i, labels=i[:, 1:]), "labels of shape \\(2, 4\\)"),
         (lambda m, i: m(i, attention_mask=i[:1]), "attention_mask of shape"),

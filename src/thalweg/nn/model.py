@@ -204,10 +204,11 @@ class LanguageModel(nn.Module):
         try:
             return self.model.embed_tokens(ids)
         except IndexError:
-            raise InputError(
-                f"ids reach from {int(ids.min())} to {int(ids.max())} but vocab_size={self.config.vocab_size}: "
-                "encode with the model's own tokenizer"
-            ) from None
+            raise self._outside("ids", ids) from None
+
+    def _outside(self, name: str, tokens: Tensor) -> InputError:
+        span = f"{name} reach from {int(tokens.min())} to {int(tokens.max())}"
+        return InputError(f"{span} but vocab_size={self.config.vocab_size}: encode with the model's own tokenizer")
 
     def _logits(self, h: Tensor) -> Tensor:
         logits = F.linear(self._scaled(h), self.head)
@@ -219,7 +220,10 @@ class LanguageModel(nn.Module):
     def _score(self, output: Output, h: Tensor, targets: Tensor) -> None:
         z_loss = self.config.z_loss if self.training else 0.0
         flat = self._scaled(h).reshape(-1, self.config.dim)
-        output.loss_sum, z = head_loss(flat, self.head, targets.reshape(-1).long(), z_loss=z_loss)
+        try:
+            output.loss_sum, z = head_loss(flat, self.head, targets.reshape(-1).long(), z_loss=z_loss)
+        except IndexError:
+            raise self._outside("targets", targets) from None
         output.num_tokens = (targets != IGNORE).sum()
         output.loss = output.loss_sum / output.num_tokens.clamp(min=1)
         if z_loss:
