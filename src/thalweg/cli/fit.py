@@ -1,0 +1,143 @@
+"""thalweg fit: a law from logged loss curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from thalweg.laws import Law, LossCurve
+
+__all__ = ["fit"]
+
+
+def fit(
+    *curves: Path,
+    train: str | None = None,
+    schedules: Path | None = None,
+    law: str = "multi-power",
+    method: Literal["default", "plain", "reference"] = "default",
+    warmup: Literal["paper", "code"] | None = None,
+    draws: int = 100,
+    seed: int = 0,
+    out: Path | None = None,
+    plot: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Fit a loss-curve law and say how well it predicts the curves it did not see.
+
+    Parameters
+    ----------
+    curves
+        CSV or JSON lines (columns step, loss, optional lr and schedule or name), or exports of Weights & Biases or
+        TensorBoard.
+    train
+        Names of the curves to fit, with commas [default: all].
+    schedules
+        TOML of schedule specs by curve name, or CSV of per-step rates (columns schedule, step, lr).
+    law
+        multi-power, momentum, one-power or chinchilla-steps.
+    method
+        default, plain (the paper's objective at its optimum), or reference (the official procedure).
+    warmup
+        Form of the multi-power law: paper, or code (as the official program counts).
+    draws
+        Bootstrap draws for the intervals; 0 for none.
+    seed
+        Of the bootstrap.
+    out
+        Save the law here, as JSON.
+    plot
+        Draw curves and law here (.png, .svg or .pdf).
+    json
+        Print one JSON object.
+    """
+    import time
+
+    from thalweg.cli.output import emit
+    from thalweg.errors import InputError
+    from thalweg.laws import fit as fit_law
+    from thalweg.laws import read_curves
+
+    if not curves:
+        raise InputError("fit got no file of curves; name at least one CSV or JSON lines file")
+    found = read_curves(list(curves), schedules=schedules)
+    names = _chosen(found, train)
+    began = time.perf_counter()
+    fitted = fit_law([found[name] for name in names], law, method=method, warmup=warmup, draws=draws, seed=seed)
+    seconds = time.perf_counter() - began
+    if out is not None:
+        fitted.save(out)
+    if plot is not None:
+        from thalweg.cli.figures import save
+        from thalweg.web.figures import law_figure
+
+        save(law_figure(fitted, found, names), plot)
+    result = _result(fitted, found, names, seconds)
+    if json:
+        emit("fit", result)
+    else:
+        _print(fitted, result, out)
+
+
+def _chosen(found: dict[str, LossCurve], train: str | None) -> list[str]:
+    from thalweg.errors import InputError, suggest
+
+    names = list(found) if train is None else [name.strip() for name in train.split(",") if name.strip()]
+    for name in names:
+        if name not in found:
+            raise InputError(f"--train names {name!r}, which the files do not hold: {suggest(name, found)}")
+    return names
+
+
+def _result(fitted: Law, found: dict[str, LossCurve], names: list[str], seconds: float) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    metrics = {
+        name: asdict(fitted.metrics(curve)) | {"role": "train" if name in names else "test"}
+        for name, curve in found.items()
+    }
+    record = fitted.record
+    identified = None if record is None or record.identifiability is None else asdict(record.identifiability)
+    return {
+        "law": fitted.name,
+        "params": dict(fitted.params),
+        "intervals": fitted.intervals,
+        "metrics": metrics,
+        "trust": {name: _trust(fitted, curve) for name, curve in found.items() if name not in names},
+        "identifiability": identified,
+        "notes": {name: list(curve.notes) for name, curve in found.items() if curve.notes},
+        "seconds": seconds,
+    }
+
+
+def _trust(fitted: Law, curve: LossCurve) -> dict[str, Any]:
+    trust = fitted.trust(curve.rates, warmup_steps=curve.warmup)
+    return {"level": trust.level, "reason": trust.reason, "beyond": dict(trust.beyond)}
+
+
+def _print(fitted: Law, result: dict[str, Any], out: Path | None) -> None:
+    from thalweg.cli.output import table
+
+    rows = []
+    for name, value in result["params"].items():
+        low, high = result["intervals"].get(name, (float("nan"),) * 2)
+        rows.append((name, f"{value:.5g}", f"{low:.4g} to {high:.4g}" if low == low else ""))
+    table(("parameter", "value", "90 % interval"), rows, title=f"{fitted.name} law, {result['seconds']:.2f} s")
+    identified = result["identifiability"]
+    if identified and identified["loose"]:
+        print(f"poorly determined: {', '.join(identified['loose'])} (use their combination, not their values)")
+    print()
+    rows = [
+        (name, m["role"], f"{m['mae']:.5f}", f"{m['rmse']:.5f}", f"{m['r2']:.5f}", f"{m['pred_e']:.5f}", f"{m['worst_e']:.5f}",
+         result["trust"].get(name, {}).get("level", ""))
+        for name, m in result["metrics"].items()
+    ]  # fmt: skip
+    table(("curve", "role", "MAE", "RMSE", "R2", "PredE", "WorstE", "trust"), rows)
+    for name, notes in result["notes"].items():
+        print(f"note on {name}: {'; '.join(notes)}")
+    for name, trust in result["trust"].items():
+        if trust["level"] != "high":
+            print(f"trust in {name} is {trust['level']}: {trust['reason']}")
+    if out is not None:
+        print(f"law: {out}")
