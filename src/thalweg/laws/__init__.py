@@ -9,7 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thalweg.laws.chinchilla_size import ChinchillaSize as ChinchillaSize
+    from thalweg.laws.chinchilla_size import SizeTable as SizeTable
     from thalweg.laws.chinchilla_steps import ChinchillaSteps as ChinchillaSteps
+    from thalweg.laws.comparing import compare as compare
     from thalweg.laws.curve import LossCurve as LossCurve
     from thalweg.laws.curve import Metrics as Metrics
     from thalweg.laws.designing import Design as Design
@@ -19,12 +22,15 @@ if TYPE_CHECKING:
     from thalweg.laws.momentum import MomentumLaw as MomentumLaw
     from thalweg.laws.multi_power import MultiPower as MultiPower
     from thalweg.laws.one_power import OnePower as OnePower
+    from thalweg.laws.readers import read_curves as read_curves
     from thalweg.laws.store import load_law as load_law
+    from thalweg.laws.trust import Trust as Trust
 
     LAWS: dict[str, type[Law]]
 
 HOMES = {
     "LAWS": "registry",
+    "ChinchillaSize": "chinchilla_size",
     "ChinchillaSteps": "chinchilla_steps",
     "Law": "law",
     "LossCurve": "curve",
@@ -32,10 +38,14 @@ HOMES = {
     "MomentumLaw": "momentum",
     "MultiPower": "multi_power",
     "OnePower": "one_power",
+    "SizeTable": "chinchilla_size",
+    "Trust": "trust",
+    "compare": "comparing",
     "Design": "designing",
     "design": "designing",
     "fit": "fitting",
     "load_law": "store",
+    "read_curves": "readers",
 }
 
 __all__ = sorted(HOMES)  # pyrefly: ignore

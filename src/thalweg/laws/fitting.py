@@ -34,6 +34,7 @@ __all__ = ["Settings", "fit", "fit_points"]
 
 Method = Literal["default", "plain", "reference"]
 CLIP = 5e-3  # log residuals beyond this are clipped when the prior's strength is set
+EARLY = 0.3  # points before this share of the largest rate sum weigh less in the first fit
 ALPHAS = (0.25, 0.46, 0.8)  # exponents tried for the start; the middle one is the published centre
 
 
@@ -45,11 +46,15 @@ class Settings:
         first_strength: prior strength before the noise is known (a log-variance).
         strength: prior strength in units of the residuals' variance times their correlation length.
         rounds: how often noise, weights and strength are read anew.
+        transient: weight points by the noise profile; else all weights are 1.
+        share: fit the share of the warmup's rate sum; else it is 1.
     """
 
     first_strength: float = 1e-6
     strength: float = 0.1
     rounds: int = 2
+    transient: bool = True
+    share: bool = True
 
 
 def fit(
@@ -121,16 +126,17 @@ def fit_points(
     """`fit` without rivals, for a law's class and a list of curves."""
     if form not in law.FORMS:
         raise InputError(f"warmup is {form!r}; law {law.name!r} knows {' and '.join(law.FORMS)}")
-    plain = method == "plain"
+    plain, chosen = method == "plain", settings or Settings()
+    fixed = plain or not chosen.share
     coarse = gather(law, curves, form, FIT_ORDER, repeats=plain)
     starts = starting_points(coarse)
     if plain:
         weights, strength = np.ones(len(coarse.sums)), 0.0
-        best = _best(coarse, starts, weights, strength, plain=True)
+        best = _best(coarse, starts, weights, strength, fixed)
     else:
-        best, weights, strength = _settle(coarse, starts, settings or Settings())
+        best, weights, strength = _settle(coarse, starts, chosen)
     fine = gather(law, curves, form, POLISH_ORDER, repeats=plain)
-    problem = fine.problem(weights, strength, fixed_share=plain)
+    problem = fine.problem(weights, strength, fixed_share=fixed)
     best = solve(problem, best.u, tolerance=1e-12)
     residuals = problem.residuals(best.u)
     length = correlation(residuals * np.sqrt(weights), fine.ends)
@@ -142,7 +148,7 @@ def fit_points(
         error=float(np.average(np.abs(residuals), weights=weights)),
         objective=best.value,
         draws=bootstrap(
-            coarse, coarse.problem(weights, strength, fixed_share=plain), best.u, length, draws=draws, seed=seed
+            coarse, coarse.problem(weights, strength, fixed_share=fixed), best.u, length, draws=draws, seed=seed
         ),
         identifiability=identify(fine, problem, best.u, length),
         notes=tuple(f"{curve.name}: {note}" for curve in curves for note in curve.notes),
@@ -169,7 +175,7 @@ def starting_points(points: Points) -> list[np.ndarray]:
                 basis[:, 2] /= np.exp(shape[0])
             solution, misfit = nnls(basis / losses[:, None], np.ones(len(losses)))
             u[0] = solution[0]
-            u[1:2] = np.log(max(solution[1], 1e-4))
+            u[1] = np.log(max(solution[1], 1e-4))
             if len(shape):
                 u[columns[2]] = np.log(max(solution[2], 1e-3))
             tried.append((misfit, u))
@@ -177,22 +183,25 @@ def starting_points(points: Points) -> list[np.ndarray]:
     return starts
 
 
-def _best(points: Points, starts: list[np.ndarray], weights: np.ndarray, strength: float, plain: bool) -> Solution:
-    problem = points.problem(weights, strength, fixed_share=plain)
+def _best(points: Points, starts: list[np.ndarray], weights: np.ndarray, strength: float, fixed: bool) -> Solution:
+    problem = points.problem(weights, strength, fixed_share=fixed)
     return min((solve(problem, start) for start in starts), key=lambda solution: solution.value)
 
 
 def _settle(points: Points, starts: list[np.ndarray], settings: Settings) -> tuple[Solution, np.ndarray, float]:
     """The default procedure: fit, read noise, weights and prior strength off the residuals, fit again."""
-    weights = np.minimum(1.0, points.sums / (0.3 * points.scale.span))
-    strength = settings.first_strength
-    best = _best(points, starts, weights, strength, plain=False)
+    weights = (
+        np.minimum(1.0, points.sums / (EARLY * points.scale.span)) if settings.transient else np.ones(len(points.sums))
+    )
+    strength, fixed = settings.first_strength, not settings.share
+    best = _best(points, starts, weights, strength, fixed)
     for _ in range(settings.rounds):
         raw = points.problem(weights, 0.0).residuals(best.u)
-        weights = noise_profile(raw, points.sums)
+        if settings.transient:
+            weights = noise_profile(raw, points.sums)
         scaled = np.sqrt(weights) * raw
         power = np.array([np.sum(np.minimum(np.abs(part), CLIP) ** 2) for part in np.split(scaled, points.ends[:-1])])
         variance = float(power @ correlation(scaled, points.ends)) / float(weights.sum())
         strength = settings.strength * variance
-        best = solve(points.problem(weights, strength), best.u)
+        best = solve(points.problem(weights, strength, fixed_share=fixed), best.u)
     return best, weights, strength
