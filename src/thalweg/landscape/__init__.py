@@ -1,0 +1,27 @@
+"""The loss around and between points: segments between weights, hill and river parts of a trajectory."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_LAZY = {
+    "EntropyBin": "tokens",
+    "HillRiver": "river",
+    "Segment": "interpolation",
+    "averaging_gap": "river",
+    "blend": "interpolation",
+    "change_by_entropy": "tokens",
+    "entropy": "tokens",
+    "hill_river": "river",
+    "interpolate": "interpolation",
+    "token_losses": "tokens",
+}
+
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
