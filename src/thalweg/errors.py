@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["InputError", "MissingExtra", "suggest"]
+__all__ = ["InputError", "Interrupted", "MissingExtra", "suggest"]
 
 
 class InputError(ValueError):
-    """Input that cannot be used: one sentence with the argument, the value and the fix. The command line exits with 2."""
+    """Unusable input: one sentence with the argument, the value and the fix. The command line exits with 2."""
+
+
+class Interrupted(Exception):
+    """Work was asked to stop and did, in a state that resumes. The command line exits with 130."""
 
 
 class MissingExtra(InputError, ImportError):

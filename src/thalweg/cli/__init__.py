@@ -56,24 +56,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     from cyclopts import CycloptsError
 
-    from thalweg.errors import InputError
+    from thalweg.errors import InputError, Interrupted, suggest
 
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        return _fail(f"unknown command {words[0]!r}: {suggest(words[0], COMMANDS)}", 2, False)
     try:
         result = build()(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         return _fail(f"{error}", 2, debug)
     except InputError as error:
         return _fail(str(error), 2, debug)
+    except Interrupted as error:
+        return _fail(f"interrupted, {error}: the same command resumes", 130, debug)
     except KeyboardInterrupt:
         return _fail("interrupted", 130, debug)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left: nobody to tell
         return 0
     except Exception as error:
-        if type(error).__name__ == "Interrupted":
-            return _fail("interrupted; the same command resumes", 130, debug)
         return _fail(f"{type(error).__name__}: {error}", 1, debug)
     return result if isinstance(result, int) else 0
 

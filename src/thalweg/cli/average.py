@@ -36,6 +36,8 @@ def average(
     if not checkpoints:
         raise InputError("average got no checkpoint; name at least one folder")
     count = len(checkpoints)
-    weights = {"sma": lambda: sma(count), "wma": lambda: wma(count), "ema": lambda: ema(count, alpha, form=form)}[kind]()
+    weights = {"sma": lambda: sma(count), "wma": lambda: wma(count), "ema": lambda: ema(count, alpha, form=form)}[
+        kind
+    ]()
     average_checkpoints(checkpoints, weights, out=out / "model.safetensors")
     print(out / "model.safetensors")

@@ -96,7 +96,7 @@ def flag_on_interrupt() -> Iterator[Callable[[], bool]]:
     def note(number: int, frame: object) -> None:
         hit.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping after this step; once more stops at once", file=sys.stderr)
+        os.write(2, b"\nstopping after this step; once more stops at once\n")  # print may be interrupted in itself
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

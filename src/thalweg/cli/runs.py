@@ -32,7 +32,14 @@ def list_(root: Path | None = None, /, *, json: bool = False) -> None:
         emit("runs list", {"runs": [asdict(row) for row in found]})
         return
     rows = [
-        (r.path, r.status, f"{r.steps_done}/{r.steps or '?'}", "" if r.loss is None else f"{r.loss:.4f}", r.recipe, r.problem)
+        (
+            r.path,
+            r.status,
+            f"{r.steps_done}/{r.steps or '?'}",
+            "" if r.loss is None else f"{r.loss:.4f}",
+            r.recipe,
+            r.problem,
+        )
         for r in found
     ]
     table(("run", "status", "steps", "loss", "recipe", "problem"), rows)
@@ -60,7 +67,10 @@ def show(folder: Path, /, *, json: bool = False) -> None:
     if json:
         last = records[-1] if records else None
         state = run.state | {"status": run.status}
-        emit("runs show", {"state": state, "recipe": run.recipe, "last": last, "checkpoints": points, "cut_bytes": log.truncated})
+        emit(
+            "runs show",
+            {"state": state, "recipe": run.recipe, "last": last, "checkpoints": points, "cut_bytes": log.truncated},
+        )
         return
     rows = [("status", run.status), *((key, value) for key, value in flattened(run.recipe).items())]
     rows += [(f"last {key}", value) for key, value in (records[-1].items() if records else ())]
@@ -96,7 +106,10 @@ def compare(*folders: Path, json: bool = False) -> None:
     if json:
         emit("runs compare", {"rows": rows})
         return
-    table(("entry", *runs), [(key, *("" if row[name] is None else row[name] for name in runs)) for key, row in rows.items()])
+    table(
+        ("entry", *runs),
+        [(key, *("" if row[name] is None else row[name] for name in runs)) for key, row in rows.items()],
+    )
 
 
 @app.command

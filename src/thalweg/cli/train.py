@@ -47,9 +47,12 @@ def train(
     json
         Print one JSON object.
     """
+    from thalweg.errors import InputError, Interrupted
     from thalweg.runs import Run, run_root
     from thalweg.train.recipe import load_recipe
 
+    if threads < 0:
+        raise InputError(f"threads = {threads} must be at least 1, or 0 for torch's choice")
     chosen = load_recipe(recipe)
     changes: dict[str, Any] = {k: v for k, v in {"seed": seed, "steps": steps}.items() if v is not None}
     chosen = chosen.replace(**changes) if changes else chosen
@@ -62,16 +65,21 @@ def train(
         return _estimate(chosen, folder, device, json)
     if fresh:
         _clear(folder)
-    run = Run.resume_or_create(folder, chosen.to_dict(), steps=chosen.steps)
-    if run.status == "done":
+    asked = chosen.to_dict()
+    if (folder / "run.json").exists() and (run := Run.resume_or_create(folder, asked)).status == "done":
         return _done(run, json, "already done")
     from thalweg.cli.progress import Bar, flag_on_interrupt
     from thalweg.train.loop import train as run_training
+    from thalweg.train.setup import pick_device, prepare
 
     with flag_on_interrupt() as stop, Bar(str(folder), chosen.steps) as bar:
-        state = run_training(run, hooks=(bar.hook(),), device=device, stop=stop)
+        where = str(pick_device(device))
+        data = prepare(chosen.data, folder.parent / "data")
+        data.check(chosen)  # before the folder is made: what does not fit leaves nothing behind
+        run = Run.resume_or_create(folder, asked, steps=chosen.steps)
+        state = run_training(run, data=data, hooks=(bar.hook(),), device=where, stop=stop)
     if state == "interrupted":
-        raise KeyboardInterrupt
+        raise Interrupted(f"{folder} has a checkpoint")
     return _done(run, json, "done")
 
 
@@ -79,10 +87,12 @@ def _clear(folder: Path) -> None:
     """Deletes a run, and nothing that is not one."""
     import shutil
 
+    from thalweg.errors import InputError
     from thalweg.runs import Run
 
     if folder.exists():
-        Run.open(folder)
+        if Run.open(folder).status == "running":
+            raise InputError(f"{folder} is being written: stop that process before --fresh deletes the run")
         shutil.rmtree(folder)
 
 

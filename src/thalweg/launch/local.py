@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from thalweg.errors import InputError, Interrupted
 from thalweg.runs import Run
 from thalweg.train.recipe import Recipe
 
@@ -24,10 +26,6 @@ __all__ = ["Interrupted", "Job", "LocalPool", "Progress"]
 
 REPORT_SECONDS = 0.2
 _SHARED: dict[str, Any] = {}  # what the pool gave this worker process
-
-
-class Interrupted(Exception):
-    """Training was asked to stop; every run has a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,9 @@ class LocalPool:
         threads: torch threads in each, >= 1.
         device: for every job.
         on_progress: called in this process, at most some five times a second and job.
+
+    Raises:
+        InputError: workers or threads below 1.
     """
 
     def __init__(
@@ -80,17 +81,24 @@ class LocalPool:
         device: str = "cpu",
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
+        if workers < 1 or threads < 1:
+            raise InputError(f"workers = {workers} and threads = {threads} must be at least 1")
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._queue = context.SimpleQueue()
         self._on_progress = on_progress
         self._device = device
-        with _environment({"OMP_NUM_THREADS": str(threads)}):
+        self._threads = str(threads)
+        with self._starting():
             self._pool = ProcessPoolExecutor(
-                workers, mp_context=context, initializer=_begin, initargs=(self._stop, self._queue, threads, os.getpid())
+                workers,
+                mp_context=context,
+                initializer=_begin,
+                initargs=(self._stop, self._queue, threads, os.getpid()),
             )
-            for future in [self._pool.submit(_ready) for _ in range(workers)]:
-                future.result()
+            ready = [self._pool.submit(_ready) for _ in range(workers)]
+        for future in ready:
+            future.result()
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +112,7 @@ class LocalPool:
 
         Raises:
             Interrupted: Ctrl-C came; every run is resumable.
+            InputError: jobs that branch from one another.
             InputError, OSError, Diverged: the first failure of a job; the others have stopped with a checkpoint.
         """
         waiting = list(jobs)
@@ -113,7 +122,7 @@ class LocalPool:
             while waiting or running:
                 if failure is None and not self._stop.is_set():
                     waiting = self._start(waiting, running)
-                elif not running:
+                if not running:
                     break
                 done, _ = wait(running, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
                 self._drain()
@@ -126,7 +135,11 @@ class LocalPool:
         if failure is not None:
             raise failure
         if self._stop.is_set():
-            raise Interrupted
+            raise Interrupted("every run has a checkpoint")
+        if waiting:
+            raise InputError(
+                f"{waiting[0].folder} waits for {waiting[0].source}, which waits for it: give one no source"
+            )
 
     def _start(self, waiting: list[Job], running: dict[Future[str], Job]) -> list[Job]:
         """Submits every job whose source is not still to come; returns the rest."""
@@ -136,8 +149,19 @@ class LocalPool:
             if job.source in unfinished:
                 later.append(job)
             else:
-                running[self._pool.submit(_train, job, self._device)] = job
+                with self._starting():
+                    running[self._pool.submit(_train, job, self._device)] = job
         return later
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """For processes that start inside: torch's threads, and Ctrl-C, which comes to this process after the block."""
+        with _environment({"OMP_NUM_THREADS": self._threads}):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                yield
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _drain(self) -> None:
         while not self._queue.empty():
@@ -145,12 +169,23 @@ class LocalPool:
 
 
 def _begin(stop: Any, queue: Any, threads: int, parent: int) -> None:
-    """Prepares a worker: the parent alone hears Ctrl-C; an orphan stops at its next step."""
+    """Prepares a worker: the parent alone hears Ctrl-C; an orphan stops at its next step and ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import torch
 
     torch.set_num_threads(threads)
-    _SHARED.update(stop=lambda: stop.is_set() or os.getppid() != parent, queue=queue, data={})
+    busy = threading.Lock()
+    _SHARED.update(stop=lambda: stop.is_set() or os.getppid() != parent, queue=queue, data={}, busy=busy)
+    threading.Thread(target=_end_with_parent, args=(busy,), daemon=True).start()
+
+
+def _end_with_parent(busy: threading.Lock) -> None:
+    """Ends this worker when its parent has died and no job is at work: the pool's queue never tells an orphan."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        with busy:
+            os._exit(1)
 
 
 def _ready() -> None:
@@ -159,10 +194,20 @@ def _ready() -> None:
 
 def _train(job: Job, device: str) -> str:
     """Runs in a worker: resumes, branches or creates the run, and trains it."""
+    with _SHARED["busy"]:
+        return _train_here(job, device)
+
+
+def _train_here(job: Job, device: str) -> str:
     from thalweg.train.fork import fork
     from thalweg.train.loop import train
     from thalweg.train.setup import prepare
 
+    key = (job.recipe.data, job.folder.parent)
+    if key not in _SHARED["data"]:  # before a folder is made: data that do not fit leave nothing behind
+        _SHARED["data"][key] = prepare(job.recipe.data, job.folder.parent / "data")
+    data = _SHARED["data"][key]
+    data.check(job.recipe)
     there = (job.folder / "run.json").exists()
     if job.source is not None and not there:
         run = fork(Run.open(job.source), job.folder, job.recipe)
@@ -171,11 +216,8 @@ def _train(job: Job, device: str) -> str:
     if run.status == "done":
         _SHARED["queue"].put((job.folder, job.recipe.steps, job.recipe.steps, float("nan")))
         return "done"
-    key = (job.recipe.data, job.folder.parent)
-    if key not in _SHARED["data"]:
-        _SHARED["data"][key] = prepare(job.recipe.data, job.folder.parent / "data")
     reporter = _reporter(job, _SHARED["queue"])
-    return train(run, data=_SHARED["data"][key], hooks=(reporter,), device=device, stop=_SHARED["stop"])
+    return train(run, data=data, hooks=(reporter,), device=device, stop=_SHARED["stop"])
 
 
 def _reporter(job: Job, queue: Any) -> Any:
@@ -212,7 +254,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _sigint(first: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls ``first``, the second raises KeyboardInterrupt; outside the main thread nothing changes."""
+    """The first Ctrl-C calls ``first``, the second raises KeyboardInterrupt; outside the main thread nothing is done."""
     try:
         before = signal.getsignal(signal.SIGINT)
 

@@ -55,6 +55,13 @@ class Plan:
             raise InputError(f"horizon = {self.horizon} must be longer than the pilots, {self.pilot_steps} steps")
         if not 0 < 2 * self.warmup < self.pilot_steps:
             raise InputError(f"warmup = {self.warmup} must be between 1 and half of {self.pilot_steps} pilot steps")
+        for name in ("drop_at", "drop_to", "decay"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)} must lie between 0 and 1")
+        for name in PILOTS:
+            self.pilot(name).rates(self.pilot_steps)
+        for name in ("cosine", "wsd"):
+            self.rival(name).rates(self.horizon)
 
     def pilot(self, name: str) -> Schedule:
         """The schedule of a pilot."""
@@ -86,17 +93,21 @@ class Plan:
     def long_jobs(self, folder: Path, designed: Schedule) -> list[Job]:
         """The long runs as jobs, in run folders ``long-NAME`` under ``folder``, each with the longest past to share."""
         pilot = self.pilot_jobs(folder)[0]
+        first = min(pilot.recipe.checkpoint.at)
         cosine, wsd, best = (
             self._recipe(schedule, self.horizon) for schedule in (self.rival("cosine"), self.rival("wsd"), designed)
         )
-        shared = common_steps(wsd, best)
+        shared = min(common_steps(wsd, best), self.horizon - 1)
         if shared > self.pilot_steps:
             wsd = wsd.replace(checkpoint=replace(wsd.checkpoint, at=(shared,)))
-        after = folder / "long-wsd" if shared > self.pilot_steps else pilot.folder
+
+        def source(recipe: Recipe) -> Path | None:
+            return pilot.folder if common_steps(pilot.recipe, recipe) >= first else None
+
         return [
             Job(folder / "long-cosine", cosine),
-            Job(folder / "long-wsd", wsd, pilot.folder),
-            Job(folder / "long-designed", best, after if common_steps(pilot.recipe, best) else None),
+            Job(folder / "long-wsd", wsd, source(wsd)),
+            Job(folder / "long-designed", best, folder / "long-wsd" if shared > self.pilot_steps else source(best)),
         ]
 
     def _recipe(self, schedule: Schedule, steps: int) -> Recipe:

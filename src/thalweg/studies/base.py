@@ -1,6 +1,6 @@
 """What a study is: a claim of a paper, a rule fixed before it runs, and a verdict with its error.
 
-Source: the pattern of modded-nanogpt's third track (a significance rule fixed beforehand) and CleanRL (a page a method).
+Source: the pattern of modded-nanogpt's third track (a significance rule fixed beforehand) and CleanRL (a page each).
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -53,13 +52,17 @@ def run_study(
         ``slug``, ``scale``, ``verdict``, ``effect``, ``error``, ``unit``, ``runs``, ``records``, ``seconds``.
 
     Raises:
-        InputError: an unknown study or scale, seeds < 1, the gpu preset without a GPU, a folder of another run.
+        InputError: an unknown study or scale, seeds or jobs < 1, the gpu preset without a GPU, a folder of another run.
     """
     study = load_study(slug, slugs)
     if scale not in SCALES:
         raise InputError(f"scale {scale!r} is not known: {suggest(scale, SCALES)}")
-    if seeds < 1:
-        raise InputError(f"seeds = {seeds} must be at least 1")
+    if seeds < 1 or jobs < 1:
+        raise InputError(f"seeds = {seeds} and jobs = {jobs} must be at least 1")
+    if device == "auto" or scale == "gpu":
+        from thalweg.train.setup import pick_device
+
+        device = str(pick_device(device))
     if scale == "gpu" and device == "cpu":
         raise InputError("scale gpu needs a GPU: pass --device cuda on a machine that has one, or --scale laptop")
     config = getattr(study, scale.upper())
@@ -81,7 +84,9 @@ def run_study(
 def _claim(folder: Path, about: dict[str, Any]) -> None:
     file = folder / "study.json"
     if file.exists() and json.loads(file.read_text()) != about:
-        raise InputError(f"{folder} holds records of another study, scale or version: choose another folder or remove it")
+        raise InputError(
+            f"{folder} holds records of another study, scale or version: choose another folder or remove it"
+        )
     write_atomic(file, json.dumps(about, indent=1) + "\n")
 
 
@@ -92,8 +97,16 @@ def _seed(module: str, scale: str, seed: int, device: str, folder: Path) -> None
     study = importlib.import_module(module)
     began = time.perf_counter()
     config = getattr(study, scale.upper())
-    records = [dict(record, seed=seed) for record in study.run(config, seed=seed, device=device, folder=folder / f"work-{seed}")]
-    document = {"seed": seed, "seconds": time.perf_counter() - began, "environment": environment(device), "records": records}
+    records = [
+        dict(record, seed=seed)
+        for record in study.run(config, seed=seed, device=device, folder=folder / f"work-{seed}")
+    ]
+    document = {
+        "seed": seed,
+        "seconds": time.perf_counter() - began,
+        "environment": environment(device),
+        "records": records,
+    }
     write_atomic(folder / f"seed-{seed}.json", json.dumps(document) + "\n")
 
 
@@ -109,13 +122,19 @@ def _outcome(study: Any, scale: str, seeds: int, folder: Path) -> dict[str, Any]
         "arxiv": study.ARXIV,
         "scale": scale,
         "unit": study.UNIT,
-        **{("verdict" if key == "state" else key): value for key, value in asdict(verdict).items()},
+        "verdict": verdict.state,
+        "effect": _finite(verdict.effect),
+        "error": _finite(verdict.error),
+        "runs": verdict.runs,
         "seconds": sum(document["seconds"] for document in documents),
     }
-    if not math.isfinite(outcome["error"]):
-        outcome["error"] = None
     write_atomic(folder / "verdict.json", json.dumps(outcome) + "\n")
     return outcome | {"records": records, "figure": str(folder / "figure.svg")}
+
+
+def _finite(value: float) -> float | None:
+    """A number as JSON can hold it: the error of a single seed is nan."""
+    return value if math.isfinite(value) else None
 
 
 def _svg(figure: Any) -> str:

@@ -35,16 +35,24 @@ def pack(value: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
         TypeError: something else is in it (named with its path).
     """
     if isinstance(value, Tensor):
-        tensors[path] = value.detach().to("cpu").contiguous().clone()
-        return {"tensor": path}
+        name = path or "/"
+        while name in tensors:  # the keys 1 and "1", or "a/b" and "b" under "a", lead to the same path
+            name += "'"
+        tensors[name] = value.detach().to("cpu").contiguous().clone()
+        return {"tensor": name}
     if isinstance(value, dict):
+        odd = [key for key in value if not isinstance(key, (str, int, float, bool))]
+        if odd:
+            raise TypeError(f"a checkpoint's dicts have strings or numbers as keys; {path or '/'} has {odd[0]!r}")
         return {"dict": [[key, pack(item, tensors, f"{path}/{key}")] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
         kind = "list" if isinstance(value, list) else "tuple"
         return {kind: [pack(item, tensors, f"{path}/{i}") for i, item in enumerate(value)]}
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    raise TypeError(f"a checkpoint holds numbers, strings, lists, dicts and tensors; {path} is a {type(value).__name__}")
+    raise TypeError(
+        f"a checkpoint holds numbers, strings, lists, dicts and tensors; {path} is a {type(value).__name__}"
+    )
 
 
 def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
@@ -78,7 +86,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, extra:
     tensors: dict[str, Tensor] = {}
     state = pack({"optimizer": optimizer.state_dict(), "extra": extra}, tensors)
     save_file(tensors, folder / "state.safetensors")
-    (folder / "state.json").write_text(json.dumps({"format": FORMAT, "state": state}))
+    (folder / "state.json").write_text(json.dumps({"format": FORMAT, "state": state}), encoding="utf-8")
 
 
 def load_model(folder: str | Path, model: nn.Module) -> None:
@@ -107,22 +115,28 @@ def load_checkpoint(folder: str | Path, model: nn.Module, optimizer: Optimizer) 
         InputError: a file is absent, truncated, damaged, of another format or of another model.
     """
     folder = Path(folder)
-    load_model(folder, model)
     try:
-        document = json.loads((folder / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"checkpoint {folder} cannot be read ({error}); delete it to resume from an older one") from None
-    if document.get("format") != FORMAT:
-        raise InputError(f"checkpoint {folder} has format {document.get('format')!r}; this version reads {FORMAT}")
-    state = unpack(document["state"], _read(folder / "state.safetensors"))
-    optimizer.load_state_dict(state["optimizer"])
-    return state["extra"]
+        document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        found = document["format"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(folder, "state.json", error) from None
+    if found != FORMAT:
+        raise InputError(f"checkpoint {folder} has format {found!r}; this version reads {FORMAT}")
+    try:
+        state = unpack(document["state"], _read(folder / "state.safetensors"))
+        load_model(folder, model)
+        optimizer.load_state_dict(state["optimizer"])
+        return state["extra"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder, "state.json", error) from None
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"checkpoint {path.parent} cannot be read ({path.name}: {error}); delete it to resume from an older one"
-        ) from None
+        raise _damaged(path.parent, path.name, error) from None
+
+
+def _damaged(folder: Path, name: str, error: Exception) -> InputError:
+    return InputError(f"checkpoint {folder} cannot be read ({name}: {error}); delete it to resume from an older one")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from thalweg.nn.cost import count_parameters, flops_per_token, memory
 from thalweg.train.recipe import Recipe
@@ -20,7 +21,8 @@ LOG_BYTES = 120  # of one record
 def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, Any]:
     """Estimates a run by its formulae and by timing one forward and backward pass of one micro-batch (at most 8 rows).
 
-    The optimizer's and the evaluations' time are left out, so small models take somewhat longer than said.
+    The optimizer's and the evaluations' time are left out, so small models take somewhat longer than said. Disk is that
+    of the run folder at its fullest, while a checkpoint is written; the tokenized corpus lies beside it.
 
     Args:
         recipe: the run.
@@ -44,7 +46,7 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
     parameters = count_parameters(recipe.model).total
     bytes_per_number = 2 if recipe.precision == "bf16" else 4
     micro = recipe.batch // recipe.accumulate
-    saved = _checkpoints(recipe)
+    copies = _numbers(state.optimizer) // parameters + (recipe.ema > 0)
     return {
         "parameters": parameters,
         "tokens": tokens,
@@ -52,8 +54,10 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
         "flops": tokens * flops_per_token(recipe.model, recipe.data.context),
         "tokens_per_second": rate,
         "seconds": tokens / rate,
-        "memory_bytes": memory(recipe.model, micro, recipe.data.context, bytes_per_number=bytes_per_number).total,
-        "disk_bytes": saved * 12 * parameters + recipe.steps * LOG_BYTES,
+        "memory_bytes": memory(
+            recipe.model, micro, recipe.data.context, bytes_per_number=bytes_per_number, moments=copies
+        ).total,
+        "disk_bytes": _checkpoints(recipe) * 4 * (1 + copies) * parameters + recipe.steps * LOG_BYTES,
     }
 
 
@@ -69,12 +73,19 @@ def _seconds(model: torch.nn.Module, ids: torch.Tensor, precise: str) -> float:
         if ids.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    model.zero_grad()
     return min(times[1:])
+
+
+def _numbers(optimizer: Optimizer) -> int:
+    """How many numbers the optimizer keeps, found by one step with the gradients there are."""
+    optimizer.step()
+    tensors = [value for entry in optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]
+    return sum(tensor.numel() for tensor in tensors)
 
 
 def _checkpoints(recipe: Recipe) -> int:
     """How many checkpoints are on disk at most, the one being written included."""
     plan = recipe.checkpoint
-    periodic = recipe.steps // plan.every if plan.every else 1
-    return (min(periodic, plan.keep) if plan.keep else periodic) + len(plan.at) + 1
+    periodic = set(range(plan.every, recipe.steps, plan.every) if plan.every else ()) | {recipe.steps}
+    count = len(periodic - set(plan.at))
+    return (min(count, plan.keep + 1) if plan.keep else count) + len(set(plan.at))

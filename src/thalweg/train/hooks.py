@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class State:
         device: where the model lives.
         evaluate: returns the validation loss of the live weights, nats per token.
         step: finished updates.
+        hooks: called at fixed points, in this order.
+        data: fingerprints of corpus and tokenizer.
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class State:
     evaluate: Callable[[], float]
     step: int = 0
     hooks: tuple[Hook, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 class Hook:

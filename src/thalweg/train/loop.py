@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def train(
         "done" or "interrupted".
 
     Raises:
-        InputError: the data do not fit the recipe, or a checkpoint is damaged.
+        InputError: the data do not fit the recipe or are not those of the checkpoint, or that is damaged.
         Diverged: the training loss became nan or infinite.
         OSError: the disk refused a checkpoint; earlier ones and the log are intact.
     """
@@ -89,7 +90,7 @@ def _update(state: State, rows: np.ndarray) -> float:
     recipe = state.recipe
     micro = torch.from_numpy(rows).to(state.device).split(recipe.batch // recipe.accumulate)
 
-    def closure() -> torch.Tensor:
+    def closure() -> Any:  # a tensor, where torch's types say float
         state.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=state.device, dtype=torch.float32)
         for part in micro:
@@ -124,15 +125,16 @@ def _save_when_due(run: Run, state: State) -> None:
 
 def _save(run: Run, state: State) -> None:
     plan = state.recipe.checkpoint
-    extra = {"step": state.step, "scheduler": state.scheduler.state_dict(), "hooks": _hook_states(state)}
+    extra = {
+        "step": state.step,
+        "scheduler": state.scheduler.state_dict(),
+        "hooks": {hook.name: hook.state_dict() for hook in state.hooks if hook.name},
+        "data": dict(state.data),
+    }
     with run.checkpoint_folder(state.step) as folder:
         save_checkpoint(folder, state.model, state.optimizer, extra)
     if plan.keep:
         run.prune_checkpoints(plan.keep, always=plan.at)
-
-
-def _hook_states(state: State) -> dict[str, object]:
-    return {hook.name: hook.state_dict() for hook in state.hooks if hook.name}
 
 
 def _restore(run: Run, state: State) -> None:
@@ -140,9 +142,15 @@ def _restore(run: Run, state: State) -> None:
     newest = run.latest_checkpoint()
     if newest is None:
         return
+    base = state.scheduler.state_dict()["base_lrs"]  # the recipe's: a branch may have another peak than its source
     extra = load_checkpoint(newest.folder, state.model, state.optimizer)
+    for name, fingerprint in extra.get("data", {}).items():
+        if state.data[name] != fingerprint:
+            raise InputError(
+                f"the {name} is not the one of checkpoint {newest.folder}: restore it, or train in a new folder"
+            )
     state.step = extra["step"]
-    state.scheduler.load_state_dict(extra["scheduler"])
+    state.scheduler.load_state_dict(extra["scheduler"] | {"base_lrs": base})
     for hook in state.hooks:
         if hook.name in extra["hooks"]:
             hook.load_state_dict(extra["hooks"][hook.name])

@@ -124,19 +124,27 @@ class Recipe:
         if not 0 <= self.ema < 1:
             raise InputError(f"ema = {self.ema} must lie in [0, 1); 0 keeps no average")
         if self.precision not in ("fp32", "bf16"):
-            raise InputError(f"precision = {self.precision!r} is not known: {suggest(str(self.precision), ['fp32', 'bf16'])}")
+            raise InputError(
+                f"precision = {self.precision!r} is not known: {suggest(str(self.precision), ['fp32', 'bf16'])}"
+            )
         if any(step > self.steps for step in self.checkpoint.at):
             raise InputError(f"checkpoint.at = {list(self.checkpoint.at)} names a step beyond steps = {self.steps}")
-        self._check_optimizer()
+        if self.data.context > self.model.context:
+            raise InputError(
+                f"data.context = {self.data.context} is longer than model.context = {self.model.context}: "
+                "shorten one or lengthen the other"
+            )
         self.rates()
+        self._check_optimizer()
 
     def _check_optimizer(self) -> None:
         from thalweg.optim import check_options
 
-        options = dict(self.optimizer)
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in self.optimizer.items()}
+        object.__setattr__(self, "optimizer", dict(options))
         name = options.pop("name", None)
         if not isinstance(name, str):
-            raise InputError(f"optimizer.name = {name!r} must be a word, for example \"adamw\"")
+            raise InputError(f'optimizer.name = {name!r} must be a word, for example "adamw"')
         check_options(name, options)
 
     def rates(self) -> np.ndarray:
@@ -172,11 +180,16 @@ class Recipe:
         document = dict(document)
         _check_keys(cls, document, "")
         if isinstance(document.get("model"), dict):
-            document["model"] = ModelConfig.from_dict(document["model"]).to_dict()
+            try:
+                document["model"] = ModelConfig.from_dict(document["model"]).to_dict()
+            except InputError as error:
+                raise InputError(f"model: {error}") from None
         try:
             return msgspec.convert(document, cls, strict=True)
         except msgspec.ValidationError as error:
             raise InputError(_friendly(error)) from None
+        except OverflowError:
+            raise InputError("a number of the recipe has more than 64 bits: make it smaller") from None
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -200,19 +213,22 @@ def load_recipe(path: str | Path) -> Recipe:
 def _check_keys(cls: type, document: Any, where: str) -> None:
     if not isinstance(document, dict):
         return
-    known = {f.name: get_type_hints(cls)[f.name] for f in fields(cls)}
+    hints = get_type_hints(cls)
+    known = {f.name: hints[f.name] for f in fields(cls)} | ({"size": str} if cls is ModelConfig else {})
     for key, value in document.items():
         if key not in known:
             raise InputError(f"unknown key {where + key!r}: {suggest(key, known)}")
-        if is_dataclass(known[key]) and known[key] is not ModelConfig:  # which checks its own keys and takes size =
+        if is_dataclass(known[key]):
             _check_keys(known[key], value, f"{where}{key}.")
 
 
 def _friendly(error: msgspec.ValidationError) -> str:
+    if isinstance(error.__cause__, InputError):  # raised by a recipe's own check, which names the key
+        return str(error.__cause__)
     message, _, path = str(error).partition(" - at `$.")
     return f"{path.rstrip('`')}: {message}" if path else message
 
 
 def _at_least(name: str, value: int, low: int) -> None:
-    if value < low:
-        raise InputError(f"{name} = {value} must be at least {low}")
+    if type(value) is not int or not low <= value < 2**63:
+        raise InputError(f"{name} = {value!r} must be a whole number of at least {low}")

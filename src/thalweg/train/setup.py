@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from thalweg.data import Batches, Corpus, Tokenizer, cached_shard, corpus, tokenizer, train_bpe, validation_batches
 from thalweg.errors import InputError
 from thalweg.nn import LanguageModel, param_groups
-from thalweg.optim import make
+from thalweg.optim import defaults, make
 from thalweg.schedules import parse
 from thalweg.schedules.adapter import ScheduleLR
 from thalweg.train.averaging import OnlineEMA
@@ -32,13 +31,34 @@ class Data:
         train: (n,) memory-mapped token ids.
         validation: (m,) token ids of other documents.
         tokenizer: made them.
+        corpus: fingerprint of the text they were made from.
         about: one line on where they come from.
     """
 
     train: np.ndarray
     validation: np.ndarray
     tokenizer: Tokenizer
+    corpus: str
     about: str
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What decides the tokens: SHA-256 of corpus and tokenizer. A checkpoint keeps them."""
+        return {"corpus": self.corpus, "tokenizer": self.tokenizer.fingerprint}
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuses a recipe that these tokens do not fit, before anything is made for it.
+
+        Raises:
+            InputError: the model does not cover the tokenizer's vocabulary, or a split is shorter than the context.
+        """
+        if recipe.model.vocab_size < self.tokenizer.vocab_size:
+            raise InputError(
+                f"model.vocab_size = {recipe.model.vocab_size} does not cover the tokenizer's "
+                f"{self.tokenizer.vocab_size}: make it at least that"
+            )
+        self.batches(recipe)
+        self.windows(recipe)
 
     def batches(self, recipe: Recipe) -> Batches:
         """The training batches, a pure function of (seed, step)."""
@@ -47,9 +67,7 @@ class Data:
     def windows(self, recipe: Recipe) -> tuple[np.ndarray, ...]:
         """The validation windows in batches, int64 (<= batch, context + 1), the same for every seed."""
         plan = recipe.evaluation
-        return validation_batches(
-            self.validation, context=recipe.data.context, batch=plan.batch, count=plan.windows
-        )
+        return validation_batches(self.validation, context=recipe.data.context, batch=plan.batch, count=plan.windows)
 
 
 def prepare(recipe: DataRecipe, folder: str | Path) -> Data:
@@ -64,14 +82,16 @@ def prepare(recipe: DataRecipe, folder: str | Path) -> Data:
     """
     text = corpus(recipe.corpus)
     made = _tokenizer(recipe, text, Path(folder))
-    train, validation = (cached_shard(text, made, split, folder).tokens for split in ("train", "validation"))
+    shards = {split: cached_shard(text, made, split, folder) for split in ("train", "validation")}
+    train, validation = (shard.tokens for shard in shards.values())
     for split, tokens in (("training", train), ("validation", validation)):
         if len(tokens) < recipe.context + 1:
             raise InputError(
                 f"the {split} split of corpus {recipe.corpus!r} has {len(tokens)} tokens but data.context = "
                 f"{recipe.context} needs {recipe.context + 1}: use more text or a smaller context"
             )
-    return Data(train, validation, made, f"{recipe.corpus}, {len(train):,} training tokens ({made.name})")
+    about = f"{recipe.corpus}, {len(train):,} training tokens ({made.name})"
+    return Data(train, validation, made, shards["train"].header.corpus, about)
 
 
 def _tokenizer(recipe: DataRecipe, text: Corpus, folder: Path) -> Tokenizer:
@@ -89,7 +109,7 @@ def _tokenizer(recipe: DataRecipe, text: Corpus, folder: Path) -> Tokenizer:
 
 
 def pick_device(name: str) -> torch.device:
-    """"auto" is the best device there is; "cpu", "cuda", "cuda:1" or "mps" are themselves.
+    """The device of that name: auto is the best there is; cpu, cuda, cuda:1 and mps are themselves.
 
     Raises:
         InputError: the name is none of these, or the device is absent.
@@ -100,6 +120,10 @@ def pick_device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(kind, False):
         raise InputError(f"device {name!r} is not there: use {', '.join(k for k, ok in there.items() if ok)} or auto")
+    number = name.partition(":")[2] or "0"
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not number.isdecimal() or int(number) >= count:
+        raise InputError(f"device {name!r} is not there: {kind} has {count}, numbered from 0")
     return torch.device(name)
 
 
@@ -107,31 +131,24 @@ def build(recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Ho
     """A freshly initialised training state, before the first update.
 
     Raises:
-        InputError: the model does not cover the tokenizer's vocabulary or the context.
+        InputError: see ``Data.check``, or two hooks share a name.
     """
     where = pick_device(device)
-    if recipe.model.vocab_size < data.tokenizer.vocab_size:
-        raise InputError(
-            f"model.vocab_size = {recipe.model.vocab_size} does not cover the tokenizer's {data.tokenizer.vocab_size}: "
-            "make it at least that"
-        )
-    if recipe.model.context < recipe.data.context:
-        raise InputError(
-            f"data.context = {recipe.data.context} is longer than model.context = {recipe.model.context}: "
-            "shorten one or lengthen the other"
-        )
-    data.batches(recipe)
+    data.check(recipe)
     model = LanguageModel(recipe.model, generator=torch.Generator().manual_seed(recipe.seed)).to(where)
     schedule = parse(recipe.schedule)
     options = dict(recipe.optimizer)
     name = options.pop("name")
-    decay = options.pop("weight_decay", 0.1)
+    decay = options.pop("weight_decay", defaults(name).get("weight_decay", 0.0))
     groups = param_groups(model, schedule.peak, decay)
     optimizer = make(name, groups, lr=schedule.peak, options=options)
     scheduler = ScheduleLR(optimizer, schedule, recipe.steps)
     own: tuple[Hook, ...] = (AverageHook(OnlineEMA(model, decay=recipe.ema)),) if recipe.ema else ()
+    names = [hook.name for hook in (*own, *hooks) if hook.name]
+    if len(set(names)) < len(names):
+        raise InputError(f"hooks are named {names}: give each a name of its own, it keys its state in a checkpoint")
     windows = tuple(torch.from_numpy(rows) for rows in data.windows(recipe))
-    state = State(
+    return State(
         recipe=recipe,
         model=model,
         optimizer=optimizer,
@@ -139,8 +156,8 @@ def build(recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Ho
         device=where,
         evaluate=lambda: float(window_losses(model, windows, recipe.precision).mean()),
         hooks=own + tuple(hooks),
+        data=data.fingerprints,
     )
-    return state
 
 
 def precision(name: str, device: torch.device) -> AbstractContextManager[object]:
@@ -164,9 +181,7 @@ def window_losses(model: LanguageModel, windows: Sequence[torch.Tensor], precise
         for rows in windows:
             rows = rows.to(device)
             logits = model(rows[:, :-1]).logits
-            each = torch.nn.functional.cross_entropy(
-                logits.transpose(1, 2).float(), rows[:, 1:], reduction="none"
-            )
+            each = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), rows[:, 1:], reduction="none")
             losses.append(each.double().mean(dim=1).cpu().numpy())
     model.train(training)
     return np.concatenate(losses)
