@@ -24,6 +24,7 @@ from thalweg.laws.solve import DELTA
 __all__ = ["ChinchillaSize", "SizeTable"]
 
 RANGE = (0.01, 2.0)  # exponents searched
+ROUNDS = 20  # reweightings of the linear solver
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,20 +147,24 @@ def _linear(table: SizeTable) -> ChinchillaSize:
 
     n, d = table.sizes / np.median(table.sizes), table.tokens / np.median(table.tokens)
 
-    def inner(exponents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def inner(exponents: np.ndarray, root: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         basis = np.stack([np.ones_like(n), n ** -exponents[0], d ** -exponents[1]], axis=1) / table.losses[:, None]
-        coefficients = nnls(basis, np.ones(len(n)))[0]
+        coefficients = nnls(basis * root[:, None], root)[0]
         return coefficients, basis @ coefficients - 1
 
-    starts = product((0.2, 0.35, 0.6), repeat=2)
-    ends = [
-        least_squares(
-            lambda e: inner(e)[1], start, bounds=RANGE, loss="huber", f_scale=DELTA, xtol=1e-14, ftol=1e-14, gtol=1e-14
-        )
-        for start in starts
+    def outer(start: np.ndarray, root: np.ndarray) -> tuple[float, np.ndarray]:
+        end = least_squares(lambda e: root * inner(e, root)[1], start, bounds=RANGE, xtol=1e-14, ftol=1e-14, gtol=1e-14)
+        return float(end.cost), end.x
+
+    root = np.ones(len(n))
+    best = min((outer(np.array(start), root) for start in product((0.2, 0.35, 0.6), repeat=2)), key=lambda end: end[0])[
+        1
     ]
-    alpha, beta = min(ends, key=lambda end: end.cost).x
-    e, a, b = inner(np.array([alpha, beta]))[0]
+    for _ in range(ROUNDS):  # Huber's function by reweighting
+        root = np.sqrt(np.minimum(1.0, DELTA / np.maximum(np.abs(inner(best, root)[1]), 1e-300)))
+        best = outer(best, root)[1]
+    alpha, beta = best
+    e, a, b = inner(best, root)[0]
     a, b = a * np.median(table.sizes) ** alpha, b * np.median(table.tokens) ** beta
     return ChinchillaSize(float(e), float(a), float(alpha), float(b), float(beta))
 

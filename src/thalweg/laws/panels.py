@@ -28,7 +28,7 @@ class Level:
         size: steps a panel.
         steps: the integer steps that stand for a panel, relative to its first, shape (p,).
         smooth: whether log(rate) on panel i is the polynomial through those steps, shape (panels,).
-        smooth_pair: the same for panels i - 1 and i taken as one, shape (panels,); panel 0 needs itself only.
+        smooth_pair: the same for panels i - 1 and i taken as one, shape (panels,); panel 0 must be constant.
     """
 
     size: int
@@ -90,7 +90,7 @@ def judge(values: np.ndarray, size: int, order: int) -> Level:
     """Judges ``values`` = log(rate), padded to a multiple of 2 ``size``, on panels of ``size`` steps."""
     smooth = smooth_panels(values, size, order)
     pair = np.empty(len(smooth), dtype=bool)
-    pair[0] = smooth[0]
+    pair[0] = values[:size].max() == values[:size].min()  # changes that set in at the first step are an onset
     pair[1::2] = smooth_panels(values, 2 * size, order)
     shifted = values[size:-size]
     if len(shifted):

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from thalweg.errors import InputError
+from thalweg.laws import fit
+
+from .conftest import WARMUP, shape, synthetic
+
+
+@pytest.fixture(scope="module")
+def law(truth):
+    return fit(synthetic(truth, ("constant", "cosine", "two-stage"), noise=5e-4), draws=40)
+
+
+def test_within_what_was_seen(law):
+    report = law.trust(shape("cosine"), warmup_steps=WARMUP)
+    assert report.level == "high"
+    assert report.interval[0] < report.final_loss < report.interval[1]
+    assert set(report.finals) == {"multi-power", "momentum", "one-power"}
+
+
+@pytest.mark.parametrize(
+    ("rates", "level", "says"),
+    [
+        (shape("constant", 9000), "medium", "rate sum is 2."),
+        (shape("constant", 40000), "low", "rate sum is 10."),
+        (shape("linear-to-0"), "low", "below the least fitted one"),
+        (shape("constant", peak=6e-4), "low", "peak differs"),
+        (shape("cyclic"), "low", "falls 2.7 times as far"),
+    ],
+)
+def test_beyond_it(law, rates, level, says):
+    report = law.trust(rates, warmup_steps=WARMUP)
+    assert report.level == level
+    assert says in report.reason
+
+
+def test_longer_is_never_more_certain(law):
+    widths = []
+    for steps in (4000, 12000, 40000):
+        low, high = law.trust(shape("constant", steps)).interval
+        widths.append(high - low)
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_a_law_without_record_says_so(truth):
+    with pytest.raises(InputError, match="no record of a fit"):
+        truth.trust(shape("cosine"))
+    with pytest.raises(InputError, match="no bootstrap draws"):
+        truth.band(shape("cosine"))
