@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "demo_plan"]
 
-STEPS = 2400  # of a long run; pilots have half
-PEAK = 1e-3
+STEPS = 5000  # of a long run; pilots have half
+PEAK = 2e-3
 FLOOR = 0.1  # of the peak
-WARMUP = 0.04  # of a long run
+WARMUP = 0.02  # of a long run
 
 
 def demo(
@@ -32,7 +32,7 @@ def demo(
     Parameters
     ----------
     steps
-        Updates of a long run; the pilots have half. Below some 1000 the law is far from where it holds.
+        Updates of a long run; the pilots have half. Far fewer than the default leave the law outside its regime.
     seed
         Of initialisation and data order.
     out
@@ -72,7 +72,7 @@ def demo(
 
 
 def demo_plan(steps: int, seed: int) -> Plan:
-    """The demo's plan: a byte-level model of 0.14M parameters on the embedded text.
+    """The demo's plan: a byte-level model of 52,000 parameters on the embedded text.
 
     Args:
         steps: updates of a long run.
@@ -82,7 +82,7 @@ def demo_plan(steps: int, seed: int) -> Plan:
     from thalweg.nn import ModelConfig
     from thalweg.train.recipe import DataRecipe, EvaluationRecipe, Recipe
 
-    model = ModelConfig(dim=64, layers=2, heads=2, context=64)
+    model = ModelConfig(dim=48, layers=1, heads=2, context=64)
     recipe = Recipe(
         steps=1,
         schedule=f"constant:peak={PEAK!r}",

@@ -70,7 +70,7 @@ def fit(
         fitted.save(out)
     if plot is not None:
         from thalweg.cli.figures import save
-        from thalweg.web.figures import law_figure
+        from thalweg.web.law_figures import law_figure
 
         save(law_figure(fitted, found, names), plot)
     result = _result(fitted, found, names, seconds)

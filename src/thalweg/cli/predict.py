@@ -51,7 +51,7 @@ def predict(
         write_atomic(csv, f"step,lr,loss\n{rows}")
     if plot is not None:
         from thalweg.cli.figures import save
-        from thalweg.web.figures import prediction_figure
+        from thalweg.web.law_figures import prediction_figure
 
         save(prediction_figure(fitted, {str(chosen): rates}, warm), plot)
     trust = None if fitted.record is None else fitted.trust(chosen, steps)

@@ -75,16 +75,14 @@ def run(
     import sys
 
     from thalweg.cli.output import emit
-    from thalweg.errors import InputError
     from thalweg.runs import run_root
     from thalweg.studies import STUDIES
     from thalweg.studies.base import load_study
     from thalweg.studies.runner import run_study
 
     load_study(slug, STUDIES)
-    if jobs < 1:
-        raise InputError(f"--jobs {jobs} must be at least 1")
     folder = out or run_root() / "studies" / f"{slug}-{scale}"
+    chosen = _checked(scale, seeds, jobs, device)
     if fresh:
         _clear(folder)
     outcome = run_study(
@@ -93,7 +91,7 @@ def run(
         slugs=STUDIES,
         scale=scale,
         seeds=seeds,
-        device=_device(device),
+        device=chosen,
         jobs=jobs,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
@@ -134,18 +132,24 @@ def show(slug: str, /, *, json: bool = False) -> None:
     _numbers(known)
 
 
-def _device(name: str) -> str:
-    """A device by its name; "auto" is the best there is."""
-    if name == "cpu":
-        return name
+def _checked(scale: str, seeds: int, jobs: int, device: str) -> str:
+    """The device, once nothing is left that would be refused after --fresh has deleted an outcome."""
+    from thalweg.errors import InputError
     from thalweg.train.setup import pick_device
 
-    return str(pick_device(name))
+    if seeds < 1 or jobs < 1:
+        raise InputError(f"--seeds {seeds} and --jobs {jobs} must be at least 1")
+    chosen = str(pick_device(device))
+    if scale == "gpu" and chosen == "cpu":
+        raise InputError("--scale gpu needs a GPU: pass --device cuda on a machine that has one, or --scale laptop")
+    return chosen
 
 
 def _effect(outcome: dict[str, Any]) -> str:
+    """Effect and error with their unit; "?" for what too few seeds leave unknown."""
+    effect = "?" if outcome["effect"] is None else f"{outcome['effect']:+.3g}"
     error = "?" if outcome["error"] is None else f"{outcome['error']:.2g}"
-    return f"{outcome['effect']:+.3g} ± {error} {outcome['unit']}"
+    return f"{effect} ± {error} {outcome['unit']}"
 
 
 def _clear(folder: Path) -> None:

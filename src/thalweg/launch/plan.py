@@ -46,7 +46,7 @@ class Plan:
     peak: float
     warmup: int
     floor: float
-    drop_at: float = 0.5
+    drop_at: float = 0.7
     drop_to: float = 0.3
     decay: float = 0.2
 

@@ -1,0 +1,1 @@
+"""The multi-power law on published curves and on own pilot runs."""
