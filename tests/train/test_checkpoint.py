@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch import Generator
 
 import thalweg.train
 from thalweg.errors import InputError
@@ -20,9 +21,7 @@ from thalweg.train.checkpoint import load_checkpoint, load_model, pack, save_che
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool)
 tensors = st.builds(
-    lambda shape, dtype, seed: (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) / (seed % 3)).to(
-        dtype
-    ),
+    lambda shape, dtype, seed: (torch.randn(shape, generator=Generator().manual_seed(seed)) / (seed % 3)).to(dtype),
     st.lists(st.integers(0, 3), max_size=3),
     st.sampled_from(DTYPES),
     st.integers(0, 2**31),
@@ -44,9 +43,8 @@ def equal(one, two) -> bool:
         return False
     if isinstance(one, torch.Tensor):
         same = one.dtype == two.dtype and one.shape == two.shape
-        return same and (
-            not one.numel() or torch.equal(one.flatten().view(torch.uint8), two.flatten().view(torch.uint8))
-        )
+        bits = [tensor.flatten().view(torch.uint8) for tensor in (one, two) if tensor.numel()]
+        return same and (not bits or torch.equal(*bits))
     if isinstance(one, dict):
         return list(one) == list(two) and all(equal(one[key], two[key]) for key in one)
     if isinstance(one, (list, tuple)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -164,15 +165,14 @@ def test_accumulation_equals_the_whole_batch(tmp_path, tiny, tiny_data):
 
 def test_clipping_bounds_the_gradient_norm(tmp_path, tiny, tiny_data):
     class Norm(Hook):
-        norms: list[float] = []
+        norms: ClassVar[list[float]] = []
 
         def after_step(self, state, metrics) -> None:
             self.norms.append(float(sum(p.grad.square().sum() for p in state.model.parameters()) ** 0.5))
 
     for clip in (0.0, 0.05):
-        trained(
-            tmp_path / str(clip), tiny(steps=3, schedule="constant:peak=0.001", clip=clip), tiny_data, hooks=(Norm(),)
-        )
+        recipe = tiny(steps=3, schedule="constant:peak=0.001", clip=clip)
+        trained(tmp_path / str(clip), recipe, tiny_data, hooks=(Norm(),))
     free, clipped = Norm.norms[:3], Norm.norms[3:]
     assert min(free) > 0.1
     assert clipped == pytest.approx([0.05] * 3, rel=1e-4)
@@ -191,7 +191,7 @@ def test_bf16_is_finite_near_fp32_and_keeps_fp32_weights(tmp_path, tiny, tiny_da
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_sentence(tmp_path, tiny, tiny_data):
     recipe = tiny(schedule="constant:peak=1e30", clip=0.0)
     run = Run.create(tmp_path / "run", recipe.to_dict())
-    with pytest.raises(Diverged, match="training loss is nan at step .*lower the schedule's peak"):
+    with pytest.raises(Diverged, match=r"training loss is nan at step .*lower the schedule's peak"):
         train(run, data=tiny_data)
     assert run.status == "failed"
     assert np.isnan(run.records()[-1]["loss"])

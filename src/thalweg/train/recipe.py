@@ -162,7 +162,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, as TOML holds them."""
-        return msgspec.to_builtins(self)
+        return msgspec.json.decode(msgspec.json.encode(self))
 
     def to_toml(self) -> str:
         """The recipe as TOML text; ``load_recipe`` reads it back equal."""
