@@ -122,11 +122,12 @@ def finals(table: Mapping[str, Mapping[str, Any]]) -> Markup:
         axes = Panel(left, 30, width - left - 14, row_height * len(table), x, (0, 1))
         for k, (name, row) in enumerate(table.items()):
             y, key = row_height * (k + 0.5), colour(name)
-            low, high = (axes.px(value) for value in row["interval"])
-            if math.isfinite(low + high):
+            low, high, predicted, measured = map(axes.px, (*row["interval"], row["final_loss"], row["measured"]))
+            if math.isfinite(low + high + predicted):
                 axes.inside.append(f'<path class="bar {key}" d="M{low:.1f} {y:.1f}H{high:.1f}"/>')
-            axes.inside.append(f'<path class="mark {key}" d="M{axes.px(row["final_loss"]):.1f} {y - 10:.1f}v20"/>')
-            axes.inside.append(f'<path class="dots big" d="M{axes.px(row["measured"]):.1f} {y:.1f}h0"/>')
+                axes.inside.append(f'<path class="mark {key}" d="M{predicted:.1f} {y - 10:.1f}v20"/>')
+            if math.isfinite(measured):
+                axes.inside.append(f'<path class="dots big" d="M{measured:.1f} {y:.1f}h0"/>')
             axes.note(-10, y + 4, title(name), f"head {key}", "end")
         axes.axes(x_label="final validation loss (nats/token)", y_ticks=False)
         axes.inside = [part for part in axes.inside if 'class="grid"' not in part]

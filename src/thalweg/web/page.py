@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["Column", "Table", "render"]
 
@@ -29,17 +33,15 @@ class Table:
     rows: Sequence[Sequence[Any]]
 
 
-def render(template: str, **content: Any) -> str:
-    """The page ``template`` (a file of web/templates) with ``content``; text is escaped, ``Markup`` is not."""
+@cache
+def _templates() -> Environment:
+    """The templates, compiled once a process; every value is escaped, an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("thalweg.web")
-    page = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    return page.get_template(template).render(**content)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def render(template: str, **content: Any) -> str:
+    """The page ``template`` (a file of web/templates) with ``content``; text is escaped, ``Markup`` is not."""
+    return _templates().get_template(template).render(**content)

@@ -45,14 +45,14 @@ def percent(value: float | None, places: int = 2) -> str:
 
 
 def significant(value: object, digits: int = 4) -> str:
-    """A number with so many significant digits; other things as they are written."""
+    """A number with at most so many significant digits; other things as they are written."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return NONE if value is None else str(value)
     if not known(value):
         return NONE
     if isinstance(value, int) or abs(value) >= 10 ** (digits - 1):
         return whole(value) if abs(value) < 1e9 else f"{value:.{digits}g}"
-    return f"{value:#.{digits}g}".removesuffix(".").replace("-", MINUS)
+    return f"{value:.{digits}g}".replace("-", MINUS)
 
 
 def whole(value: float | None) -> str:
