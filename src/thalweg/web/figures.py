@@ -68,9 +68,9 @@ def _curve(
     axes = Panel(*box, (0, result["plan"]["horizon"]), y)
     axes.upright(result["plan"]["pilot_steps"], "past")
     axes.band(shown["steps"], shown["low"], shown["high"], key)
-    axes.line(shown["steps"], shown["losses"], key)
     if run := result["runs"].get(f"long-{name}"):
         axes.dots(run["steps"], run["losses"], key)
+    axes.line(shown["steps"], shown["losses"], key)
     axes.note(axes.width - 8, 18, title(name), f"head {key}", "end")
     said = (f"predicted {fixed(row['final_loss'])}", f"measured {fixed(row['measured'])}", percent(row["error"]))
     for k, line in enumerate(said):
@@ -164,8 +164,8 @@ def pilots(runs: Mapping[str, Mapping[str, Any]], steps: int) -> Markup:
         under = Panel(46, 46 + tall + 44, inner, low, (0, steps), (-reach, reach))
         under.level(0, "zero")
         for name, run in runs.items():
-            upper.line(run["steps"], run["fitted"], colour(name))
             upper.dots(run["steps"], run["losses"], colour(name))
+            upper.line(run["steps"], run["fitted"], colour(name))
             under.line(run["steps"], off[name], f"thin {colour(name)}")
             under.dots(run["steps"], off[name], f"small {colour(name)}")
         places = ends([upper.py(run["losses"][-1]) for run in runs.values()], 16, 8, tall - 4)

@@ -17,10 +17,10 @@ LETTER = 6.4  # pixels a letter takes at the charts' 12 px, on average
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """At most about ``count`` round numbers (1, 2 or 5 times a power of ten apart) within [low, high], low < high."""
+    """About ``count`` round numbers (1, 2 or 5 times a power of ten apart) within [low, high], low < high."""
     rough = (high - low) / max(count, 1)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999)
+    step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.7)
     first = math.ceil(low / step - 1e-9)
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
