@@ -65,7 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         return _fail(f"unknown command {words[0]!r}: {suggest(words[0], COMMANDS)}", 2, False)
     try:
-        result = build()(words, exit_on_error=False, print_error=False, result_action="return_value")
+        app = build()
+        app.suppress_keyboard_interrupt = False
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         return _fail(f"{error}", 2, debug)

@@ -23,6 +23,7 @@ def demo(
     out: Path | None = None,
     workers: int = 2,
     fresh: bool = False,
+    plot: Path | None = None,
     json: bool = False,
 ) -> int:
     """Train three pilots, fit the law, predict longer runs, design their schedule, train them, and compare.
@@ -41,9 +42,13 @@ def demo(
         Processes, one torch thread each.
     fresh
         Delete an earlier demo in the folder and start anew.
+    plot
+        Draw predictions and measurements here (.png, .svg or .pdf).
     json
         Print one JSON object.
     """
+    from json import loads
+
     from thalweg.cli.output import emit
     from thalweg.errors import InputError
     from thalweg.runs import run_root
@@ -60,7 +65,12 @@ def demo(
     result = _run(plan, folder, workers)
     from thalweg.web.report import write_report
 
-    write_report(result, report)
+    write_report(result, report, law=loads((folder / "law.json").read_text()))
+    if plot is not None:
+        from thalweg.cli.figures import save
+        from thalweg.web.law_figures import forecast_figure
+
+        save(forecast_figure(result), plot)
     if json:
         emit("demo", result | {"report": str(report)})
         return 0

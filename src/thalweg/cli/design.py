@@ -67,7 +67,12 @@ def design(
 
         save(draw([compact, *others.values()], steps), plot)
     if json:
-        result = {"final_loss": best.final_loss, "rates": best.rates, "schedule": str(compact), "notes": list(best.notes)}
+        result = {
+            "final_loss": best.final_loss,
+            "rates": best.rates,
+            "schedule": str(compact),
+            "notes": list(best.notes),
+        }
         emit("design", result | {"others": losses})
         return
     rows = [("designed", f"{best.final_loss:.5f}", "")]

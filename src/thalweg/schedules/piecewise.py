@@ -81,7 +81,8 @@ class Piecewise(Schedule):
                 kept.append(first + worst)
                 pending += [(first, first + worst), (first + worst, last)]
         place = {1: 1 / len(rates)}  # a bare 1 would mean the whole run
-        points = tuple((float(snapped[k]), place.get(k, k)) for k in sorted(set(kept)))
+        short = {k: peak if snapped[k] == peak else float(f"{snapped[k]:.6g}") for k in kept}
+        points = tuple((short[k], place.get(k, k)) for k in sorted(short))
         return cls(points=points, warmup=place.get(warmup, warmup))
 
     @property

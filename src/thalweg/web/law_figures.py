@@ -1,9 +1,9 @@
-"""Figures of laws for the command line: a law over the curves it was fitted to and tested on, and a prediction."""
+"""Figures of laws for the command line: a law over its curves, a prediction, a forecast over what came true."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from thalweg.laws import Law, LossCurve
 
-__all__ = ["law_figure", "prediction_figure"]
+__all__ = ["forecast_figure", "law_figure", "prediction_figure"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito (2008)
 POINTS = 800
@@ -43,7 +43,7 @@ def law_figure(law: Law, curves: Mapping[str, LossCurve], train: Collection[str]
     upper.set_title(f"{law.name} law: losses (dots) and law (lines)", fontsize=10)
     upper.legend(fontsize=7, frameon=False)
     lower.axhline(0, color="0.5", lw=0.7)
-    lower.set_ylabel("law − loss (%)")
+    lower.set_ylabel("law minus loss (%)")
     lower.set_xlabel("optimizer step")
     return figure
 
@@ -72,4 +72,41 @@ def prediction_figure(law: Law, schedules: Mapping[str, np.ndarray], warmup_step
     upper.legend(fontsize=7, frameon=False)
     lower.set_ylabel("learning rate")
     lower.set_xlabel("optimizer step")
+    return figure
+
+
+def forecast_figure(result: Mapping[str, Any]) -> Figure:
+    """The long runs of a finished forecast: what was foretold (lines, 90 % bands of the law) and measured (dots).
+
+    Args:
+        result: the content of ``result.json`` (see ``launch.forecast``).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(result["table"]), sharey=True)
+    lowest = min(min(forecast["low"]) for forecast in result["schedules"].values())
+    for k, (axes, (name, row)) in enumerate(zip(panels, result["table"].items(), strict=True)):
+        forecast, run = result["schedules"][name], result["runs"][f"long-{name}"]
+        first = result["plan"]["horizon"] // 8
+        points = [(s, y) for s, y in zip(run["steps"], run["losses"], strict=True) if s >= first]
+        line = np.asarray(forecast["steps"]) >= first
+        at = np.asarray(forecast["steps"])[line]
+        axes.plot(*zip(*points, strict=True), ".", ms=3, color="0.35", label="measured")
+        axes.fill_between(
+            at,
+            np.asarray(forecast["low"])[line],
+            np.asarray(forecast["high"])[line],
+            color=COLOURS[k],
+            alpha=0.25,
+            lw=0,
+        )
+        axes.plot(at, np.asarray(forecast["losses"])[line], color=COLOURS[k], lw=1.6, label="predicted")
+        axes.axvline(result["plan"]["pilot_steps"], color="0.6", lw=0.8, ls=":")
+        said = f"predicted {row['final_loss']:.4f}, measured {row['measured']:.4f} ({100 * row['error']:+.2f} %)"
+        axes.set_title(f"{name}\n{said}", fontsize=8.5)
+        axes.set_xlabel("optimizer step")
+        axes.set_ylim(bottom=lowest - 0.01)
+    panels[0].set_ylabel("validation loss (nats/token)")
+    panels[0].legend(frameon=False, fontsize=8)
     return figure
