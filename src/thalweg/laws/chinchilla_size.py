@@ -1,7 +1,7 @@
 """The Chinchilla law in model size and data: L(N, D) = E + A N^-alpha + B D^-beta.
 
-Two solvers: the exponents outside, the exact non-negative linear part inside (robust, no starting point matters), or the
-log-space Huber fit from a grid of starts that Hoffmann et al. describe.
+Two solvers: the exponents outside and the exact non-negative linear part inside, or the log-space Huber fit from a grid
+of starts that Hoffmann et al. describe.
 
 Source: Hoffmann et al., arXiv 2203.15556, section 3.3 and appendix D.3 (Huber delta 1e-3, grid of starts).
 Differs: 1. ``method="linear"`` (the default) profiles E, A, B out exactly; 2. ``method="hoffmann"`` descends with

@@ -47,7 +47,7 @@ def compare(
     *,
     method: Method = "default",
 ) -> dict[str, Row]:
-    """Fits every law of `LAWS` to ``train`` and measures it on ``train`` and ``test``; best test (else train) MAE first.
+    """Fits every law of `LAWS` to ``train``, measures it on both sets, and sorts by MAE on ``test`` (else ``train``).
 
     Raises:
         InputError: no training curves, or too few points for a law.

@@ -9,7 +9,7 @@ Default: multi-start Huber least squares in log space (delta 1e-3) with analytic
 Plain: equal weights, no prior, the warmup counts in full, every point: the objective of the paper, at its optimum.
 
 Source: arXiv 2503.12811, section 3 (objective). The three steps are ours; they were chosen on training curves alone
-(benchmarks/laws_selection.py).
+(benchmarks/laws_selection.py); docs/cards/laws.md says where that choice does worse than the official procedure.
 """
 
 from __future__ import annotations
@@ -97,10 +97,11 @@ def fit(
 
         if law != "multi-power" or warmup == "paper":
             raise InputError("method 'reference' exists for law 'multi-power' with warmup 'code'; use method 'default'")
-        return fit_reference(found)
-    if method not in ("default", "plain"):
+        fitted: Law = fit_reference(found)
+    elif method in ("default", "plain"):
+        fitted = fit_points(LAWS[law], found, method=method, form=warmup or "paper", draws=draws, seed=seed)
+    else:
         raise InputError(f"method {method!r} is unknown; {suggest(method, ('default', 'plain', 'reference'))}")
-    fitted = fit_points(LAWS[law], found, method=method, form=warmup or "paper", draws=draws, seed=seed)
     others = [name for name in LAWS if name not in (law, "chinchilla-steps")] if rivals else []  # it sees no rates
     record = fitted.record
     assert record is not None
@@ -108,7 +109,7 @@ def fit(
 
 
 def _rival(law: type[Law], curves: list[LossCurve], method: Method) -> Rival:
-    fitted = fit_points(law, curves, method=method)
+    fitted = fit_points(law, curves, method="default" if method == "reference" else method)
     assert fitted.record is not None
     return Rival(fitted.params, fitted.record.error)
 

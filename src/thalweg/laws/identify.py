@@ -1,7 +1,6 @@
 """How well the data determine a law's parameters, before any prior.
 
-Source: our own; the condition number asked for in docs/cards/laws.md is that of the weighted Jacobian of log predictions
-by log parameters.
+Source: our own. The condition number is that of the weighted Jacobian of log predictions by log parameters.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -49,7 +49,9 @@ def as_rates(
     Raises:
         InputError: a schedule without ``steps``, or rates that are empty, negative or not finite.
     """
-    if hasattr(schedule, "rates") and hasattr(schedule, "warmup_steps"):
+    from thalweg.schedules import Schedule
+
+    if isinstance(schedule, Schedule):
         if steps is None:
             raise InputError(f"steps is missing: a schedule ({schedule}) needs its number of steps")
         rates = np.asarray(schedule.rates(steps), dtype=np.float64)
@@ -98,14 +100,12 @@ class Law(ABC):
 
     @classmethod
     @abstractmethod
-    def features(cls, rates: np.ndarray, warmup_steps: int, *, at: np.ndarray | None, form: Form, order: int) -> object:
+    def features(cls, rates: np.ndarray, warmup_steps: int, *, at: np.ndarray | None, form: Form, order: int) -> Any:
         """All that the formula needs of one schedule, free of parameters."""
 
     @classmethod
     @abstractmethod
-    def evaluate(
-        cls, u: np.ndarray, features: object, scale: Scale, slopes: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def evaluate(cls, u: np.ndarray, features: Any, scale: Scale, slopes: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """Prediction (n,) at the internal parameters ``u`` and, if asked, its Jacobian (n, p)."""
 
     @classmethod

@@ -3,8 +3,8 @@
     L(t) = L0 + A (S1(t) + S_W)^-alpha - B sum_k (eta_{k-1} - eta_k) G(eta_k^-gamma S_k(t)),  G(x) = 1 - (1 + C x)^-beta
 
 Source: arXiv 2503.12811, sections 3 and 4; official code at commit 8da9f190.
-Differs: 1. ``warmup="paper"`` (our default) counts rate changes after warmup only, ``warmup="code"`` all of them, as the
-official code does; 2. the share of the warmup's rate sum may be fitted (see rate_sum.py).
+Differs: 1. ``warmup="paper"`` (our default) counts rate changes after warmup only, ``warmup="code"`` all of them, as
+the official code does; 2. the share of the warmup's rate sum may be fitted (see rate_sum.py).
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class MultiPower(RateSumLaw):
         """Drop at the last step and its gradient by every rate (T,), in O(T).
 
         With R_i = sum_{j>=i} eta_j, g = (1 + C eta^-gamma R)^-beta, q = B (1 - g), d_i = eta_{i-1} - eta_i and
-        w = B d beta C eta^-gamma g / (1 + C eta^-gamma R):  d/d eta_j = -gamma w_j R_j / eta_j + sum_{i<=j} w_i - q_j + q_{j+1}.
+        w = B d beta C eta^-gamma g / (1 + C eta^-gamma R):
+
+            d/d eta_j = -gamma w_j R_j / eta_j + sum_{i<=j} w_i - q_j + q_{j+1}
         """
         b, c, beta, gamma = (self.params[name] for name in ("B", "C", "beta", "gamma"))
         left = np.cumsum(rates[::-1])[::-1][first:]

@@ -1,9 +1,9 @@
 """Dyadic panels of steps: where a schedule is smooth, and the few integer steps that stand for a smooth panel.
 
 Panel i of a level with size s covers the steps [i s, (i + 1) s). On it a smooth function is replaced by the polynomial
-through its values at the integer steps nearest to Chebyshev points, so rates and rate sums are read, never interpolated.
+through its values at the integer steps nearest to Chebyshev points: rates and rate sums are read, never interpolated.
 
-Source: barycentric interpolation after Berrut and Trefethen 2004; the far field of a tree code as in Barnes and Hut 1986.
+Source: barycentric interpolation after Berrut and Trefethen 2004; the far field of a tree code, Barnes and Hut 1986.
 """
 
 from __future__ import annotations

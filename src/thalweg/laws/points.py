@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class Points:
 
     law: type[Law]
     curves: list[LossCurve]
-    features: list[object]
+    features: list[Any]
     scale: Scale
     log_losses: np.ndarray
     sums: np.ndarray
@@ -78,7 +79,7 @@ class Points:
         return predicted, np.concatenate([part[1] for part in parts if part[1] is not None]) if slopes else None
 
     def problem(self, weights: np.ndarray, strength: float, *, fixed_share: bool = False) -> Problem:
-        """The objective with these weights and the law's prior at ``strength``; the warmup's share may be fixed at 1."""
+        """The objective with these weights and the law's prior at ``strength``; the warmup's share free or 1."""
         mean, width = self.law.prior(self.scale)
         lower, upper = self.law.bounds()
         if fixed_share and self.law.SHARE:

@@ -109,7 +109,7 @@ class RateSumLaw(Law):
     @classmethod
     @abstractmethod
     def drop(cls, v: np.ndarray, features: Any, scale: Scale, slopes: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """drop(t) >= 0 for falling rates, in nats per token, and its Jacobian by the drop's internal parameters."""
+        """The drop (>= 0 for falling rates, nats per token) and its Jacobian by the drop's internal parameters."""
 
     @classmethod
     @abstractmethod

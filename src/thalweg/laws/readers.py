@@ -31,7 +31,7 @@ def read_curves(
 
     Args:
         path: CSV (columns step, loss, optional lr and schedule or name), JSON lines with the same keys, a W&B export
-            (``Step, "run - loss", …``) or TensorBoard exports (``Wall time, Step, Value``; the file's name is the curve's).
+            (``Step, "run - loss", …``) or TensorBoard exports (``Wall time, Step, Value``; named after the file).
         schedules: where per-step rates come from: a TOML file of spec strings by curve name (``name = "cosine:…"`` or
             ``name = {spec = "cosine:…", steps = 24000}``), a CSV with columns schedule, step, lr and steps from 0, or a
             mapping like the TOML's (values may also be arrays of rates). Without an entry, rates are interpolated from
@@ -137,7 +137,7 @@ def _curve(name: str, rows: Rows, entry: Entry | None) -> LossCurve:
         rates, warmup = schedule.rates(steps), schedule.warmup_steps(steps)
     else:
         rates, warmup = entry[0], None
-    curve = LossCurve(name, rates, rows.steps, rows.losses, warmup, tuple(notes))
+    curve = LossCurve(name, rates, np.array(rows.steps), np.array(rows.losses), warmup, tuple(notes))
     if entry is not None and rows.rates:
         _check_rates(curve, np.array(rows.rates))
     return curve
@@ -171,7 +171,7 @@ def _interpolated(name: str, rows: Rows, notes: list[str]) -> tuple[np.ndarray, 
 
 
 def _check_rates(curve: LossCurve, logged: np.ndarray) -> None:
-    """Logged and scheduled rates agree after warmup, up to one step (some loggers run before, some after the scheduler)."""
+    """Logged and scheduled rates agree after warmup, up to one step: loggers run before or after the scheduler."""
     last = len(curve.rates) - 1
     near = [curve.rates[np.clip(curve.steps + shift, 0, last)] for shift in (0, -1, 1)]
     off = np.min([np.abs(logged - rates) for rates in near], axis=0)

@@ -3,9 +3,9 @@
 1. A four-parameter fit of L0 + A S^-alpha - B (3e-4 - eta_t) by L-BFGS-B from a grid of 135 starts.
 2. Seven parameters from (that, C = 1, beta = gamma = 0.5) by AdamW on the full batch: rate 5e-2 for L0, A, B, C and
    5e-3 for alpha, beta, gamma, weight decay 1e-2, at most 200 steps, stop after 20 without improvement.
-Warmup counts in the drop sum (``warmup="code"``), every logged point after warmup has weight 1. It stops far from the
-optimum of its own objective, which acts as a regulariser; its parameters are those AFTER the step that reached the least
-objective, as in the official code.
+Warmup counts in the drop sum (``warmup="code"``), every logged point after warmup weighs the same. It stops far from
+the optimum of its own objective, which acts as a regulariser; its parameters are those AFTER the step that saw the
+least objective, as in the official code.
 
 Source: thu-yao-01-luo/MultiPowerLaw at commit 8da9f190, src/fitting.py and src/config.py.
 Differs: 1. gradients are analytic in stage 1, where the official code takes differences; 2. the drop sum is compressed
@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 
 from thalweg.laws.curve import LossCurve
-from thalweg.laws.drops import ORDER
+from thalweg.laws.drops import ORDER, DropTable
 from thalweg.laws.multi_power import MultiPower
 from thalweg.laws.points import Points, correlation, gather, seen
 from thalweg.laws.record import Record
@@ -110,7 +110,8 @@ def adamw(points: Points, start: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _objective(points: Points, log_sums: np.ndarray, log_losses: np.ndarray, p: np.ndarray) -> tuple[float, np.ndarray]:
-    parts = [features.drop.drops_and_slopes(p[4], p[5], p[6]) for features in points.features]
+    tables: list[DropTable] = [features.drop for features in points.features]
+    parts = [table.drops_and_slopes(p[4], p[5], p[6]) for table in tables]
     drop, slopes = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
     power = np.exp(-p[2] * log_sums)
     predicted = np.maximum(p[0] + p[1] * power - p[3] * drop, FLOOR)

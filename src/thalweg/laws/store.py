@@ -71,15 +71,19 @@ def from_json(text: str, source: str = "the law") -> Law:
 
 
 def _record(content: Mapping[str, Any], count: int) -> Record:
-    seen = dict(content["seen"]) | {"curves": tuple(content["seen"]["curves"])}
     report = content["identifiability"]
-    if report is not None:
-        report = Identifiability(**(dict(report) | {"loose": tuple(report["loose"])}))
-    draws = np.array(content["draws"], dtype=np.float64).reshape(-1, count)
-    rivals = {name: Rival(**rival) for name, rival in content["rivals"].items()}
-    rest = {"seen": Seen(**seen), "draws": draws, "identifiability": report, "notes": tuple(content["notes"])}
-    rest["rivals"] = rivals
-    return Record(**(dict(content) | rest))
+    return Record(
+        method=content["method"],
+        seen=Seen(**(dict(content["seen"]) | {"curves": tuple(content["seen"]["curves"])})),
+        noise=content["noise"],
+        correlation=content["correlation"],
+        error=content["error"],
+        objective=content["objective"],
+        draws=np.array(content["draws"], dtype=np.float64).reshape(-1, count),
+        identifiability=Identifiability(**(dict(report) | {"loose": tuple(report["loose"])})) if report else None,
+        rivals={name: Rival(**rival) for name, rival in content["rivals"].items()},
+        notes=tuple(content["notes"]),
+    )
 
 
 def load_law(path: str | Path) -> Law:
