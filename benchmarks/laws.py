@@ -1,8 +1,8 @@
 """Speed and accuracy of the laws against the official multi-power-law code.
 
 Claims: a fit in at most 1/100 of the official CPU time, accuracy beside the official table at two sizes, a design
-within 1e-4 of the official optimum in at most 1/300 of its CPU time, a 72,000-step curve in under 5 ms. CPU seconds of this
-process; min, median and max over repeats; writes benchmarks/results/laws.json.
+within 1e-4 of the official optimum in at most 1/300 of its CPU time, a 72,000-step curve in under 5 ms. CPU seconds
+of this process; min, median and max over repeats; writes benchmarks/results/laws.json.
 
     python benchmarks/laws.py [--repeats 5] [--peer DIR]
 
