@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = """
-import json, os, signal, sys
+import json, os, sys, traceback
 import torch
 import thalweg.cli, thalweg.train.loop, thalweg.train.setup, thalweg.cli.train, thalweg.cli.progress
 
@@ -33,8 +33,8 @@ for line in sys.stdin:
         code = 1
         try:
             code = eval(order["call"], {"thalweg": thalweg, "torch": torch, "words": order["words"]})
-        except KeyboardInterrupt:
-            code = 130
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

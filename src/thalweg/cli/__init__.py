@@ -36,6 +36,7 @@ def build():
         "1 error, 2 usage, 3 not reproduced and 4 inconclusive (with --strict), 130 interrupted. --debug shows "
         "tracebacks.",
         help_format="plaintext",
+        suppress_keyboard_interrupt=False,
     )
     groups = {"runs": "runs:app", "study": "study:app"}
     for name, line in COMMANDS.items():
@@ -65,9 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         return _fail(f"unknown command {words[0]!r}: {suggest(words[0], COMMANDS)}", 2, False)
     try:
-        app = build()
-        app.suppress_keyboard_interrupt = False
-        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        result = build()(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         return _fail(f"{error}", 2, debug)
