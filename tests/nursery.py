@@ -18,9 +18,12 @@ from pathlib import Path
 
 SCRIPT = """
 import json, os, sys, traceback
-import torch
-import thalweg.cli, thalweg.train.loop, thalweg.train.setup, thalweg.cli.train, thalweg.cli.progress
+import cyclopts, torch
+import thalweg.cli.train, thalweg.launch.forecast, thalweg.train.loop
 
+weight = torch.zeros(1, requires_grad=True)  # the first update of a process loads a good part of torch
+weight.grad = torch.zeros(1)
+torch.optim.AdamW([weight], fused=True).step()
 print("ready", flush=True)
 for line in sys.stdin:
     order = json.loads(line)

@@ -35,10 +35,12 @@ def pool(words: list[str]) -> int:
     folder, listed, start = Path(words[0]), json.loads(Path(words[1]).read_text()), words[2]
     if start == "fork":
         forked()
+    todo = jobs(folder, listed)
     try:
+        folder.mkdir(exist_ok=True)  # says that it begins
         with LocalPool(workers=2) as workers:
-            workers.run(jobs(folder, listed))
-    except Interrupted:
+            workers.run(todo)
+    except (Interrupted, KeyboardInterrupt):
         return 130
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

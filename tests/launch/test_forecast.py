@@ -24,7 +24,6 @@ def plan(tiny) -> Plan:
     return Plan(recipe=recipe, pilot_steps=60, horizon=120, peak=0.01, warmup=6, floor=0.001)
 
 
-@pytest.mark.slow
 def test_interrupted_in_each_stage_it_ends_as_if_left_alone(tmp_path, plan, nursery):
     file = tmp_path / "plan.json"
     file.write_bytes(msgspec.json.encode(plan))

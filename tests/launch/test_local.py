@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,17 @@ def test_workers_whose_parent_was_killed_checkpoint_and_end(tmp_path, tiny, nurs
     run = Run.open(tmp_path / "long")
     assert run.status == "interrupted"
     assert run.checkpoints()[-1].step == len(run.records())
+
+
+def test_ctrl_c_while_workers_start_is_quiet(tmp_path, listed, nursery):
+    for delay in (0.0, 0.2, 0.8):
+        child = nursery.start(tmp_path / "runs", listed, "spawn", cwd=tmp_path, call=CALL)
+        child.until((tmp_path / "runs").exists)
+        time.sleep(delay)
+        (tmp_path / "runs").rmdir()
+        os.killpg(child.pid, signal.SIGINT)
+        result = child.wait()
+        assert (result.code, result.out, result.err) == (130, "", "")
 
 
 def group_of(pid: str) -> int:

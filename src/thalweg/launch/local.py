@@ -89,6 +89,7 @@ class LocalPool:
         self._on_progress = on_progress
         self._device = device
         self._threads = str(threads)
+        others = set(multiprocessing.active_children())
         with self._starting():
             self._pool = ProcessPoolExecutor(
                 workers,
@@ -97,8 +98,14 @@ class LocalPool:
                 initargs=(self._stop, self._queue, threads, os.getpid()),
             )
             ready = [self._pool.submit(_ready) for _ in range(workers)]
-        for future in ready:
-            future.result()
+        try:
+            for future in ready:
+                future.result()
+        except BaseException:  # Ctrl-C while workers load torch: they have nothing to save
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -254,7 +261,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _sigint(first: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls ``first``, the second raises KeyboardInterrupt; outside the main thread nothing is done."""
+    """The first Ctrl-C calls ``first``, the second raises KeyboardInterrupt; outside the main thread neither."""
     try:
         before = signal.getsignal(signal.SIGINT)
 
