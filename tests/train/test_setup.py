@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from thalweg.errors import InputError
+from thalweg.train import setup
 from thalweg.train.setup import build, pick_device, prepare
 
 
@@ -52,6 +53,15 @@ def test_the_batch_of_an_evaluation_changes_digits_only(tiny, tiny_data):
         for batch in (1, 4, 6)
     ]
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-6)  # float32
+
+
+def test_large_logits_are_taken_in_parts(tiny, tiny_data, monkeypatch):
+    state, seen = build(tiny(), tiny_data), []
+    whole = state.evaluate()
+    state.model.register_forward_pre_hook(lambda model, words: seen.append(len(words[0])))
+    monkeypatch.setattr(setup, "LOGIT_BYTES", 3 * 16 * 256 * 4)
+    assert state.evaluate() == pytest.approx(whole, rel=1e-6)  # float32
+    assert seen == [3, 1, 2]
 
 
 def test_fingerprints_follow_text_and_tokenizer(tiny, tiny_data, texts, tmp_path):

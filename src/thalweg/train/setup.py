@@ -20,7 +20,9 @@ from thalweg.train.averaging import OnlineEMA
 from thalweg.train.hooks import AverageHook, Hook, State
 from thalweg.train.recipe import DataRecipe, Recipe
 
-__all__ = ["Data", "build", "pick_device", "precision", "prepare", "window_losses"]
+__all__ = ["LOGIT_BYTES", "Data", "build", "pick_device", "precision", "prepare", "window_losses"]
+
+LOGIT_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ def precision(name: str, device: torch.device) -> AbstractContextManager[object]
 def window_losses(model: LanguageModel, windows: Sequence[torch.Tensor], precise: str = "fp32") -> np.ndarray:
     """The loss of each validation window, float64 (windows,), nats per token; leaves the model as it was.
 
+    A batch whose float32 logits would exceed ``LOGIT_BYTES`` is taken in parts.
+
     Args:
         model: on any device.
         windows: batches of token ids (rows, context + 1).
@@ -178,8 +182,8 @@ def window_losses(model: LanguageModel, windows: Sequence[torch.Tensor], precise
     model.eval()
     losses = []
     with torch.no_grad(), precision(precise, device):
-        for rows in windows:
-            rows = rows.to(device)
+        most = max(1, LOGIT_BYTES // (4 * model.config.vocab_size * (windows[0].shape[1] - 1)))
+        for rows in (part.to(device) for batch in windows for part in batch.split(most)):
             logits = model(rows[:, :-1]).logits
             each = torch.nn.functional.cross_entropy(logits.transpose(1, 2).float(), rows[:, 1:], reduction="none")
             losses.append(each.double().mean(dim=1).cpu().numpy())
