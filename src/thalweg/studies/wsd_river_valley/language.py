@@ -33,7 +33,7 @@ def language_records(config: Config, *, seed: int, device: str, folder: Path) ->
 
 def _curves(lab: Lab) -> Iterator[Record]:
     """Validation curves, x in updates behind the weights."""
-    for name in ("wsd-s", "cyclic", "stable", f"decay-{lab.branches.starts[-1]}"):
+    for name in ("wsd-s", "cyclic", "stable"):
         steps, losses = lab.runs[name].curve("val_loss")
         yield {"kind": "curve", "method": name, "steps": (steps + 1).tolist(), "losses": losses.tolist()}
 

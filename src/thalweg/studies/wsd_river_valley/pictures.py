@@ -63,8 +63,9 @@ def _curves(axes: Axes, records: Sequence[Record]) -> None:
         axes.plot(curve["steps"], curve["losses"], color=COLOURS[method], lw=1.4, label=WORDS[method])
     for method, marker in (("wsd-s", "o"), ("wsd", "s"), ("cyclic", "^")):
         rows = _only(first, kind="final", method=method)
-        axes.plot([r["spent"] for r in rows], [r["loss"] for r in rows], marker, color=COLOURS[method], ms=6)
-    axes.plot([], [], "s", color=COLOURS["wsd"], label="WSD (at all it computed)")
+        look = {"color": COLOURS[method], "ms": 9 if method == "wsd" else 5, "mfc": "none" if method == "wsd" else None}
+        axes.plot([r["spent"] for r in rows], [r["loss"] for r in rows], marker, **look)
+    axes.plot([], [], "s", color=COLOURS["wsd"], ms=9, mfc="none", label="WSD (at all it computed)")
     losses = [loss for curve in _only(first, kind="curve", method="cyclic") for loss in curve["losses"]]
     low = min(losses + [row["loss"] for row in _only(first, kind="final")])
     axes.set_ylim(low - 0.03, np.quantile(losses, 0.93) + 0.1)
