@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from thalweg.runs import Run
 from thalweg.studies.base import expected
-from thalweg.studies.wsd_river_valley import study
+from thalweg.studies.wsd_river_valley import lab, study
+from thalweg.train.loop import train
 
 Records = list[dict[str, Any]]
 
@@ -88,9 +91,47 @@ def test_run_again_trains_nothing_and_says_the_same(
     def refuse(*args: object, **options: object) -> None:
         pytest.fail("a run that is done was trained again")
 
-    monkeypatch.setattr("thalweg.studies.wsd_river_valley.lab.train", refuse)
+    monkeypatch.setattr(lab, "train", refuse)
     again = [dict(r, seed=0) for r in study.run(study.SMOKE, seed=0, device="cpu", folder=folder)]
     assert again == records
+
+
+def test_interrupted_study_goes_on_and_says_the_same(
+    smoke: tuple[Path, Records], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of its third run, the stable branch, it ends with the records of the undisturbed one."""
+    started: list[str] = []
+
+    def stopped(run: Run, **options: Any) -> str:
+        started.append(run.folder.name)
+        if run.folder.name != "stable":
+            return train(run, **options)
+        asked = iter([False] * 5 + [True])
+        train(run, **options, stop=lambda: next(asked))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        list(study.run(study.SMOKE, seed=0, device="cpu", folder=tmp_path))
+    assert started == ["wsd-s", "cyclic", "stable"]
+    assert Run.open(tmp_path / "stable").status == "interrupted"
+    monkeypatch.setattr(lab, "train", train)
+    again = [dict(r, seed=0) for r in study.run(study.SMOKE, seed=0, device="cpu", folder=tmp_path)]
+    assert again == smoke[1]
+
+
+def test_torch_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+
+    def fail() -> None:
+        seen.append(torch.get_num_threads())
+        raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"), lab.torch_threads(before + 1):
+        fail()
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 def test_figure_has_its_panels(smoke: tuple[Path, Records]) -> None:

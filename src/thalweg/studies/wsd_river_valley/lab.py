@@ -7,7 +7,8 @@ it would compute alone (``schedules.wsd_branches``), not what was computed here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -31,7 +32,7 @@ from thalweg.train.setup import Data, pick_device, prepare, window_losses
 if TYPE_CHECKING:
     from thalweg.studies.wsd_river_valley.study import Config
 
-__all__ = ["Lab", "Probe"]
+__all__ = ["Lab", "Probe", "torch_threads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,17 @@ class Probe:
     step: int
     decay: int
     iterates: tuple[int, ...]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Lets torch compute with ``count`` threads inside the context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Falls(TypedDict):

@@ -11,7 +11,7 @@ import numpy as np
 
 from thalweg.landscape import averaging_gap, change_by_entropy, hill_river, interpolate, token_losses
 from thalweg.studies.base import Record
-from thalweg.studies.wsd_river_valley.lab import Lab
+from thalweg.studies.wsd_river_valley.lab import Lab, torch_threads
 from thalweg.train.averaging import average_weights, sma
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ ROUNDING = 1e-6  # nats per token: what float32 losses of the same windows may b
 def language_records(config: Config, *, seed: int, device: str, folder: Path) -> Iterator[Record]:
     """Trains everything of one seed, then measures."""
     lab = Lab(config, seed, device, folder)
-    lab.train_all()
-    for measure in (_curves, _finals, _probes, _segments, _tokens):
-        for record in measure(lab):
-            yield {"part": "language", **record}
+    with torch_threads(config.threads):
+        lab.train_all()
+        found = [record for measure in (_curves, _finals, _probes, _segments, _tokens) for record in measure(lab)]
+    for record in found:
+        yield {"part": "language", **record}
 
 
 def _curves(lab: Lab) -> Iterator[Record]:

@@ -96,6 +96,7 @@ class Config:
         points: of each segment between weights.
         bins: of the token probe.
         precision: "fp32" or "bf16".
+        threads: torch threads of a seed; these models are too small for more, and several seeds may run at once.
         toys: sizes of the toys.
     """
 
@@ -114,6 +115,7 @@ class Config:
     points: int = 11
     bins: int = 4
     precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int = 1
     toys: Toys = field(default_factory=Toys)
 
 
