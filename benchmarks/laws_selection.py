@@ -49,11 +49,10 @@ def main() -> None:
     data = {size: curves(size, TRAIN) for size in ("25M", "100M")}
     base = Settings()
     candidates: list[tuple[str, str, Settings | None]] = [("paper", "plain", None), ("code", "plain", None)]
-    for form, share, transient, strength in product(
-        ("paper", "code"), (False, True), (False, True), (0.0, 0.03, 0.1, 0.3, 1.0)
-    ):
-        text = f"share={'fit' if share else '1'} weights={'profile' if transient else 'equal'} strength={strength}"
-        candidates.append((form, text, replace(base, share=share, transient=transient, strength=strength)))
+    held = (("warmup_share", "rate_power"), ("rate_power",), ("warmup_share",), ())
+    for form, fixed, transient, strength in product(("paper", "code"), held, (False, True), (0.03, 0.1, 0.3, 1.0)):
+        text = f"held={'+'.join(fixed) or 'none'} weights={'profile' if transient else 'equal'} strength={strength}"
+        candidates.append((form, text, replace(base, fixed=fixed, transient=transient, strength=strength)))
     print("errors in 1e-3, mean/worst; L: curve left out, F: predicted beyond the cut; score: mean over both sizes")
     for form, text, settings in candidates:
         line, score = "", []
@@ -62,7 +61,7 @@ def main() -> None:
             score.append(table.mean(axis=0))
             line += f" | {size} " + " ".join(f"{mean:.2f}/{worst:.2f}" for mean, worst in table)
         mean, worst = np.mean(score, axis=0)
-        print(f"{form:5s} {text:45s} {mean:5.2f}/{worst:5.2f}{line}", flush=True)
+        print(f"{form:5s} {text:62s} {mean:5.2f}/{worst:5.2f}{line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pytest
 from thalweg.laws import LossCurve, MultiPower
 
 WARMUP = 200
-TRUTH = {"L0": 2.5, "A": 0.65, "alpha": 0.43, "B": 520.0, "C": 2.0, "beta": 0.6, "gamma": 0.64, "warmup_share": 1.0}
+TRUTH = {"L0": 2.5, "A": 0.65, "alpha": 0.43, "B": 520.0, "C": 2.0, "beta": 0.6, "gamma": 0.64}
+TRUTH |= {"warmup_share": 1.0, "rate_power": 1.0}
 
 
 def shape(kind: str, steps: int = 4000, peak: float = 3e-4) -> np.ndarray:

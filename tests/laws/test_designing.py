@@ -19,7 +19,7 @@ OFFICIAL = {
 @pytest.mark.parametrize("size", OFFICIAL)
 def test_reaches_the_official_optimum(size):
     values, optimum, cosine = OFFICIAL[size]
-    law = MultiPower(params=dict(zip(MultiPower.names, (*values, 1.0), strict=True)))
+    law = MultiPower(params=dict(zip(MultiPower.names[:7], values, strict=True)))
     found = design(law, steps=24000, peak=3e-4, warmup=2160)
     assert found.final_loss < optimum + 1e-4
     assert found.final_loss < cosine - 0.05
@@ -33,9 +33,9 @@ def test_reaches_the_official_optimum(size):
     ("name", "form"), [("multi-power", "paper"), ("multi-power", "code"), ("momentum", "paper"), ("one-power", "paper")]
 )
 def test_gradient_by_finite_differences(name, form, truth):
-    momentum = {"L0": 2.5, "A": 0.6, "alpha": 0.45, "C": 0.8, "lambda": 0.99, "warmup_share": 0.8}
+    momentum = {"L0": 2.5, "A": 0.6, "alpha": 0.45, "C": 0.8, "lambda": 0.99, "warmup_share": 0.8, "rate_power": 0.7}
     one = {"L0": 2.5, "A": 0.6, "alpha": 0.45, "B": 400.0, "warmup_share": 0.8}
-    params = {"multi-power": dict(truth.params) | {"warmup_share": 0.8}, "momentum": momentum, "one-power": one}[name]
+    params = {"multi-power": dict(truth.params) | {"warmup_share": 0.8, "rate_power": 0.7}, "momentum": momentum, "one-power": one}[name]
     law = LAWS[name](params=params, warmup=form)
     rates = shape("linear-to-0", 600)
     loss, slope = law.final_slope(rates, WARMUP)

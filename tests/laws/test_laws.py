@@ -14,9 +14,9 @@ from thalweg.testing import check_law
 from .conftest import TRUTH, WARMUP, shape, synthetic
 
 PARAMS = {
-    "multi-power": TRUTH,
-    "momentum": {"L0": 2.5, "A": 0.6, "alpha": 0.45, "C": 0.8, "lambda": 0.995, "warmup_share": 0.9},
-    "one-power": {"L0": 2.5, "A": 0.6, "alpha": 0.45, "B": 400.0, "warmup_share": 1.1},
+    "multi-power": TRUTH | {"warmup_share": 0.9, "rate_power": 0.8},
+    "momentum": {"L0": 2.5, "A": 0.6, "alpha": 0.45, "C": 0.8, "lambda": 0.995, "warmup_share": 0.9, "rate_power": 0.8},
+    "one-power": {"L0": 2.5, "A": 0.6, "alpha": 0.45, "B": 400.0, "warmup_share": 1.1, "rate_power": 1.2},
     "chinchilla-steps": {"L0": 2.5, "A": 90.0, "alpha": 0.6},
 }
 

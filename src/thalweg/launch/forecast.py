@@ -96,7 +96,9 @@ class Forecaster:
         about = {"format": FORMAT, "plan": plan_dict(self.plan)}
         file = self.folder / "plan.json"
         if file.exists() and json.loads(file.read_text()) != about:
-            raise InputError(f"{self.folder} holds another forecast (plan.json differs): choose another folder or remove it")
+            raise InputError(
+                f"{self.folder} holds another forecast (plan.json differs): choose another folder or remove it"
+            )
         write_atomic(file, json.dumps(about, indent=1) + "\n")
 
     def _times(self) -> dict[str, float]:

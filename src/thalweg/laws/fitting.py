@@ -1,20 +1,22 @@
 """Fits a law to curves: the default procedure, a plain one, and the official one.
 
-Default: multi-start Huber least squares in log space (delta 1e-3) with analytic Jacobian, in three steps.
-1. Points are weighted by the inverse of a variance a + b S^-4 read off the residuals (late noise and the transient
+Default: multi-start Huber least squares in log space (delta 1e-3) with analytic Jacobian, in four steps.
+1. Progress may go with a power of the rate, and the warmup may count for more or less than its rate sum: both are
+   fitted (see rate_sum.py), for held at 1 they bend the drop, which then grows wrongly over a longer run.
+2. Points are weighted by the inverse of a variance a + b S^-4 read off the residuals (late noise and the transient
    that follows warmup), so that the first losses, which no law over rate sums describes, do not bend alpha and L0.
-2. The badly determined parameters (the warmup's share, C, beta, gamma) have a wide Gaussian prior in scale-free
-   units; its strength is the residuals' variance times their correlation length, so it fades as the data get better.
-3. Points that a branched run repeats count once.
-Plain: equal weights, no prior, the warmup counts in full, every point: the objective of the paper, at its optimum.
+3. The badly determined parameters (share, power, C, beta, gamma) have a wide Gaussian prior in scale-free units; its
+   strength is the residuals' variance times their correlation length, so it fades as the data get better.
+4. Points that a branched run repeats count once.
+Plain: equal weights, no prior, share and power 1, every point: the objective of the paper, at its optimum.
 
-Source: arXiv 2503.12811, section 3 (objective). The three steps are ours; they were chosen on training curves alone
+Source: arXiv 2503.12811, section 3 (objective). The four steps are ours; they were chosen on training curves alone
 (benchmarks/laws_selection.py); docs/cards/laws.md says where that choice does worse than the official procedure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +36,7 @@ __all__ = ["Settings", "fit", "fit_points"]
 
 Method = Literal["default", "plain", "reference"]
 CLIP = 5e-3  # log residuals beyond this are clipped when the prior's strength is set
+FIXABLE = ("warmup_share", "rate_power")
 EARLY = 0.3  # points before this share of the largest rate sum weigh less in the first fit
 ALPHAS = (0.25, 0.46, 0.8)  # exponents tried for the start; the middle one is the published centre
 
@@ -47,14 +50,14 @@ class Settings:
         strength: prior strength in units of the residuals' variance times their correlation length.
         rounds: how often noise, weights and strength are read anew.
         transient: weight points by the noise profile; else all weights are 1.
-        share: fit the share of the warmup's rate sum; else it is 1.
+        fixed: parameters held at 1, of ``warmup_share`` and ``rate_power``.
     """
 
     first_strength: float = 1e-6
     strength: float = 0.1
     rounds: int = 2
     transient: bool = True
-    share: bool = True
+    fixed: tuple[str, ...] = ()
 
 
 def fit(
@@ -74,7 +77,8 @@ def fit(
         law: a name of `LAWS`.
         method: ``default``, ``plain`` (the paper's objective at its optimum) or ``reference`` (the official procedure
             step by step; multi-power only).
-        warmup: ``paper`` or ``code`` (see `Law`); absent: ``code`` for the reference procedure, else ``paper``.
+        warmup: ``paper`` or ``code`` (see `Law`); absent: ``paper`` for the plain procedure and for laws that know no
+            other, else ``code``: the warmup's rise builds up the noise that later falls remove.
         draws: bootstrap draws for the intervals; 0 for none. Not used by the reference procedure.
         seed: of the bootstrap.
         rivals: also fit the other laws, so that `Law.trust` can tell how much the choice of law matters.
@@ -99,7 +103,8 @@ def fit(
             raise InputError("method 'reference' exists for law 'multi-power' with warmup 'code'; use method 'default'")
         fitted: Law = fit_reference(found)
     elif method in ("default", "plain"):
-        fitted = fit_points(LAWS[law], found, method=method, form=warmup or "paper", draws=draws, seed=seed)
+        own = LAWS[law].FORMS[-1] if method == "default" else "paper"
+        fitted = fit_points(LAWS[law], found, method=method, form=warmup or own, draws=draws, seed=seed)
     else:
         raise InputError(f"method {method!r} is unknown; {suggest(method, ('default', 'plain', 'reference'))}")
     others = [name for name in LAWS if name not in (law, "chinchilla-steps")] if rivals else []  # it sees no rates
@@ -128,7 +133,7 @@ def fit_points(
     if form not in law.FORMS:
         raise InputError(f"warmup is {form!r}; law {law.name!r} knows {' and '.join(law.FORMS)}")
     plain, chosen = method == "plain", settings or Settings()
-    fixed = plain or not chosen.share
+    fixed = FIXABLE if plain else chosen.fixed
     coarse = gather(law, curves, form, FIT_ORDER, repeats=plain)
     starts = starting_points(coarse)
     if plain:
@@ -137,7 +142,7 @@ def fit_points(
     else:
         best, weights, strength = _settle(coarse, starts, chosen)
     fine = gather(law, curves, form, POLISH_ORDER, repeats=plain)
-    problem = fine.problem(weights, strength, fixed_share=fixed)
+    problem = fine.problem(weights, strength, fixed=fixed)
     best = solve(problem, best.u, tolerance=1e-12)
     residuals = problem.residuals(best.u)
     length = correlation(residuals * np.sqrt(weights), fine.ends)
@@ -149,7 +154,7 @@ def fit_points(
         error=float(np.average(np.abs(residuals), weights=weights)),
         objective=best.value,
         draws=bootstrap(
-            coarse, coarse.problem(weights, strength, fixed_share=fixed), best.u, length, draws=draws, seed=seed
+            coarse, coarse.problem(weights, strength, fixed=fixed), best.u, length, draws=draws, seed=seed
         ),
         identifiability=identify(fine, problem, best.u, length),
         notes=tuple(f"{curve.name}: {note}" for curve in curves for note in curve.notes),
@@ -166,7 +171,7 @@ def starting_points(points: Points) -> list[np.ndarray]:
     for shape in points.law.shapes(points.scale):
         tried = []
         for alpha in ALPHAS:
-            u = np.concatenate([[0.0, 0.0, np.log(alpha)], [1.0] if points.law.SHARE else [], shape])
+            u = np.concatenate([[0.0, 0.0, np.log(alpha)], np.ones(len(points.law.FIXABLE)), shape])
             slopes = points.model(u, True)[1]
             assert slopes is not None
             columns = [0, 1, len(u) - len(shape)] if len(shape) else [0, 1]
@@ -184,8 +189,8 @@ def starting_points(points: Points) -> list[np.ndarray]:
     return starts
 
 
-def _best(points: Points, starts: list[np.ndarray], weights: np.ndarray, strength: float, fixed: bool) -> Solution:
-    problem = points.problem(weights, strength, fixed_share=fixed)
+def _best(points: Points, starts: list[np.ndarray], weights: np.ndarray, strength: float, fixed: Collection[str]) -> Solution:
+    problem = points.problem(weights, strength, fixed=fixed)
     return min((solve(problem, start) for start in starts), key=lambda solution: solution.value)
 
 
@@ -194,7 +199,7 @@ def _settle(points: Points, starts: list[np.ndarray], settings: Settings) -> tup
     weights = (
         np.minimum(1.0, points.sums / (EARLY * points.scale.span)) if settings.transient else np.ones(len(points.sums))
     )
-    strength, fixed = settings.first_strength, not settings.share
+    strength, fixed = settings.first_strength, settings.fixed
     best = _best(points, starts, weights, strength, fixed)
     for _ in range(settings.rounds):
         raw = points.problem(weights, 0.0).residuals(best.u)
@@ -204,5 +209,5 @@ def _settle(points: Points, starts: list[np.ndarray], settings: Settings) -> tup
         power = np.array([np.sum(np.minimum(np.abs(part), CLIP) ** 2) for part in np.split(scaled, points.ends[:-1])])
         variance = float(power @ correlation(scaled, points.ends)) / float(weights.sum())
         strength = settings.strength * variance
-        best = solve(points.problem(weights, strength, fixed_share=fixed), best.u)
+        best = solve(points.problem(weights, strength, fixed=fixed), best.u)
     return best, weights, strength

@@ -21,7 +21,8 @@ def identify(points: Points, problem: Problem, u: np.ndarray, length: np.ndarray
     predicted, slopes = problem.model(u, True)
     assert slopes is not None
     lower, upper = problem.bounds
-    free = np.flatnonzero(lower < upper)
+    held = {name for name, place in points.law.FIXABLE.items() if lower[place] == upper[place]}
+    free = [k for k, name in enumerate(points.law.names) if name not in held]
     root = np.sqrt(problem.weights)
     residual = (problem.log_losses - np.log(np.maximum(predicted, FLOOR))) * root
     jacobian = slopes / predicted[:, None] * root[:, None] @ _to_log(points, u)

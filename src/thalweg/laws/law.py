@@ -87,16 +87,17 @@ class Law(ABC):
     name: ClassVar[str]
     names: ClassVar[tuple[str, ...]]
     FORMS: ClassVar[tuple[str, ...]] = ("paper",)
-    SHARE: ClassVar[int] = 0  # place of the warmup's share among the internal parameters, 0 where there is none
+    FIXABLE: ClassVar[Mapping[str, int]] = {}  # parameters that a fit may hold at 1: place among the internal ones
 
     def __post_init__(self) -> None:
-        missing = [name for name in self.names if name not in self.params]
+        params = dict.fromkeys(self.FIXABLE, 1.0) | dict(self.params)
+        missing = [name for name in self.names if name not in params]
         extra = [name for name in self.params if name not in self.names]
         if missing or extra:
             raise InputError(f"law {self.name!r} takes the parameters {', '.join(self.names)}; got {list(self.params)}")
         if self.warmup not in self.FORMS:
             raise InputError(f"warmup is {self.warmup!r}; law {self.name!r} knows {' and '.join(self.FORMS)}")
-        object.__setattr__(self, "params", {name: float(self.params[name]) for name in self.names})
+        object.__setattr__(self, "params", {name: float(params[name]) for name in self.names})
 
     @classmethod
     @abstractmethod

@@ -38,10 +38,10 @@ def leak(gap: np.ndarray, decay: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MomentumLaw(RateSumLaw):
-    """The momentum law; parameters L0, A, alpha, C, lambda and the warmup's share."""
+    """The momentum law; parameters L0, A, alpha, C, lambda the warmup's share and the rate's power."""
 
     name = "momentum"
-    names = ("L0", "A", "alpha", "C", "lambda", "warmup_share")
+    names = ("L0", "A", "alpha", "C", "lambda", "warmup_share", "rate_power")
     LOWER = (-16.0, np.log(1e-6))  # log C peak / (1 - lambda), log(1 - lambda)
     UPPER = (5.0, np.log(0.5))
 
@@ -83,7 +83,8 @@ class MomentumLaw(RateSumLaw):
     @classmethod
     def prior(cls, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
         """Centre and width (inf: none) of the default fitter's prior on the internal parameters."""
-        return np.array([0, 0, 0, 1.0, 0, 0]), np.array([np.inf, np.inf, np.inf, 0.3, np.inf, np.inf])
+        mean, width = cls.head_prior()
+        return np.concatenate([mean, [0.0, 0.0]]), np.concatenate([width, [np.inf, np.inf]])
 
     def final_drop(self, rates: np.ndarray, first: int) -> tuple[float, np.ndarray]:
         """C sum_k (eta_{k-1} - eta_k) (1 - lambda^(T - k)) / (1 - lambda) and its gradient by every rate (T,)."""

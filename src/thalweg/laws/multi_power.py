@@ -3,8 +3,9 @@
     L(t) = L0 + A (S1(t) + S_W)^-alpha - B sum_k (eta_{k-1} - eta_k) G(eta_k^-gamma S_k(t)),  G(x) = 1 - (1 + C x)^-beta
 
 Source: arXiv 2503.12811, sections 3 and 4; official code at commit 8da9f190.
-Differs: 1. ``warmup="paper"`` (our default) counts rate changes after warmup only, ``warmup="code"`` all of them, as
-the official code does; 2. the share of the warmup's rate sum may be fitted (see rate_sum.py).
+Differs: 1. ``warmup="code"`` (what the default fitter and the official code use) counts all rate changes, the rise in
+the warmup included; ``warmup="paper"`` those after it only. 2. The warmup's share and the power of the rate in S1 may be
+fitted (see rate_sum.py); the paper has 1 for both.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ START = {"alpha": 0.46, "beta": 0.59, "gamma": 0.65}
 
 
 class MultiPower(RateSumLaw):
-    """The multi-power law; parameters L0, A, alpha, B, C, beta, gamma and the warmup's share."""
+    """The multi-power law; parameters L0, A, alpha, B, C, beta, gamma the warmup's share and the rate's power."""
 
     name = "multi-power"
-    names = ("L0", "A", "alpha", "B", "C", "beta", "gamma", "warmup_share")
+    names = ("L0", "A", "alpha", "B", "C", "beta", "gamma", "warmup_share", "rate_power")
     FORMS = ("paper", "code")
     LOWER = (-14.0, -8.0, np.log(0.02), -0.5)  # log B peak, log C in units of peak and span, log beta, gamma
     UPPER = (5.0, 25.0, np.log(5.0), 2.0)
@@ -74,8 +75,9 @@ class MultiPower(RateSumLaw):
     def prior(cls, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
         """Centre and width (inf: none) of the default fitter's prior on the internal parameters."""
         log_c = np.log(PER_STEP * scale.span / scale.peak)
-        mean = np.array([0, 0, 0, 1.0, 0, log_c, np.log(START["beta"]), START["gamma"]])
-        return mean, np.array([np.inf, np.inf, np.inf, 0.3, np.inf, 1.0, 0.5, 0.3])
+        mean, width = cls.head_prior()
+        drop = [0.0, log_c, np.log(START["beta"]), START["gamma"]]
+        return np.concatenate([mean, drop]), np.concatenate([width, [np.inf, 1.0, 0.5, 0.3]])
 
     def final_drop(self, rates: np.ndarray, first: int) -> tuple[float, np.ndarray]:
         """Drop at the last step and its gradient by every rate (T,), in O(T).

@@ -20,10 +20,10 @@ __all__ = ["OnePower"]
 
 
 class OnePower(RateSumLaw):
-    """The one-power law; parameters L0, A, alpha, B and the warmup's share."""
+    """The one-power law; parameters L0, A, alpha, B the warmup's share and the rate's power."""
 
     name = "one-power"
-    names = ("L0", "A", "alpha", "B", "warmup_share")
+    names = ("L0", "A", "alpha", "B", "warmup_share", "rate_power")
     LOWER = (-14.0,)  # log B peak
     UPPER = (5.0,)
 
@@ -60,7 +60,8 @@ class OnePower(RateSumLaw):
     @classmethod
     def prior(cls, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
         """Centre and width (inf: none) of the default fitter's prior on the internal parameters."""
-        return np.array([0, 0, 0, 1.0, 0]), np.array([np.inf, np.inf, np.inf, 0.3, np.inf])
+        mean, width = cls.head_prior()
+        return np.concatenate([mean, [0.0]]), np.concatenate([width, [np.inf]])
 
     def final_drop(self, rates: np.ndarray, first: int) -> tuple[float, np.ndarray]:
         """B (eta_peak - eta_T) and its gradient by every rate (T,)."""

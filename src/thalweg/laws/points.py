@@ -6,7 +6,7 @@ repeat the same losses, and the first losses after warmup follow no law over rat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,13 @@ class Points:
         predicted = np.concatenate([part[0] for part in parts])
         return predicted, np.concatenate([part[1] for part in parts if part[1] is not None]) if slopes else None
 
-    def problem(self, weights: np.ndarray, strength: float, *, fixed_share: bool = False) -> Problem:
-        """The objective with these weights and the law's prior at ``strength``; the warmup's share free or 1."""
+    def problem(self, weights: np.ndarray, strength: float, *, fixed: Collection[str] = ()) -> Problem:
+        """The objective with these weights and the law's prior at ``strength``; parameters named ``fixed`` are 1."""
         mean, width = self.law.prior(self.scale)
         lower, upper = self.law.bounds()
-        if fixed_share and self.law.SHARE:
-            lower[self.law.SHARE] = upper[self.law.SHARE] = 1.0
+        for name, place in self.law.FIXABLE.items():
+            if name in fixed:
+                lower[place] = upper[place] = 1.0
         return Problem(self.model, self.log_losses, weights, (lower, upper), mean, strength / width**2)
 
 

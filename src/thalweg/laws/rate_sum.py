@@ -1,12 +1,12 @@
 """The part that the laws over rate sums share: a floor, a power of the rate sum, and a drop that each law defines.
 
-    L(t) = L0 + A (S1(t) + r S_W)^-alpha - drop(t)
-
-S1 is the rate sum after warmup, S_W that of warmup, r the share of the warmup's sum that counts.
+    L(t) = L0 + A (S1(t) + r S_W)^-alpha - drop(t),    S1(t) = sum of eta^p after warmup, S_W = sum of eta^p in it
 
 Source: arXiv 2503.12811, section 3.
 Differs: 1. the paper and the official code have r = 1; the default fitter fits it (prior 1 +- 0.3), because a warmup
-that counts in full bends alpha and L0 (docs/cards/laws.md shows the evidence on the training curves alone).
+that counts in full bends alpha and L0. 2. they have p = 1: progress proportional to the rate. The default fitter fits
+p (prior 1 +- 0.2): where runs advance less than proportionally, p = 1 charges a slow decay too much lost progress and
+books the difference as a drop, which then grows too large over a longer run. docs/cards/laws.md shows the evidence.
 """
 
 from __future__ import annotations
@@ -18,37 +18,100 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from thalweg.errors import InputError
 from thalweg.laws.law import Form, Law, Scale
 
 __all__ = ["RateSumFeatures", "RateSumLaw", "rate_sums"]
 
+POWERS = (0.3, 1.3)  # range of p
+DEGREE = 20  # of the Chebyshev series in p that stands for sum eta^p at the fitted points
 
-def rate_sums(rates: np.ndarray, warmup_steps: int, share: float = 1.0) -> np.ndarray:
-    """S1 + share S_W at every step, with S the running sum that includes the step's own rate; shape (T,).
+
+def rate_sums(rates: np.ndarray, warmup_steps: int, share: float = 1.0, power: float = 1.0) -> np.ndarray:
+    """S1 + share S_W at every step, with S the running sum of rates^power, the step's own included; shape (T,).
 
     Within the warmup only its share counts. Where the sum is 0 (a first rate of 0) the first rate above 0 stands in.
     """
-    total = np.cumsum(rates)
+    total = np.cumsum(rates**power)
     warmed = total[warmup_steps - 1] if warmup_steps else 0.0
     total = np.where(np.arange(len(rates)) < warmup_steps, share * total, total - (1 - share) * warmed)
-    least = rates[rates > 0][0]
+    least = rates[rates > 0][0] ** power
     return np.maximum(total, least * max(share, 1e-6))
 
 
 @dataclass(frozen=True, slots=True)
 class RateSumFeatures:
-    """Rate sums after (``late``) and in (``early``) the warmup, (n,) each, and what the drop needs."""
+    """What the sums of (rate / top)^p need at n steps, and what the drop needs.
 
-    late: np.ndarray
-    early: np.ndarray
+    Attributes:
+        logs: log(rate / top) of every step (T,), where all steps are asked for; else None.
+        series: Chebyshev coefficients in p of the sums after and in the warmup, (n, DEGREE + 1) each; else None.
+        warmup_steps: length of the warmup.
+        top: largest rate.
+        least: first rate above 0.
+        drop: the law's own.
+    """
+
+    logs: np.ndarray | None
+    series: tuple[np.ndarray, np.ndarray] | None
+    warmup_steps: int
+    top: float
     least: float
     drop: Any
 
+    def sums(self, power: float, slopes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Sums of (rate / top)^p after and in the warmup, (n,) each, and their derivatives by p (0 unless asked)."""
+        if self.series is not None:
+            values, changes = _chebyshev(power)
+            late, early = (part @ values for part in self.series)
+            by = [part @ changes for part in self.series] if slopes else [np.zeros(1)] * 2
+            return late, early, by[0], by[1]
+        assert self.logs is not None
+        powered = np.exp(power * self.logs)
+        late, early = _split(np.cumsum(powered), self.warmup_steps)
+        if not slopes:
+            return late, early, np.zeros(1), np.zeros(1)
+        finite = np.where(np.isfinite(self.logs), self.logs, 0.0)
+        return late, early, *_split(np.cumsum(powered * finite), self.warmup_steps)
+
+
+def _split(total: np.ndarray, warmup_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """A running sum (T,) as what comes after the warmup and what lies in it."""
+    warmed = total[warmup_steps - 1] if warmup_steps else 0.0
+    early = np.where(np.arange(len(total)) < warmup_steps, total, warmed)
+    return total - early, early
+
+
+def _chebyshev(power: float) -> tuple[np.ndarray, np.ndarray]:
+    """T_k at ``power`` and its derivative by it, (DEGREE + 1,) each."""
+    low, high = POWERS
+    if not low <= power <= high:
+        raise InputError(f"rate_power is {power:g}; laws know powers of the rate from {low} to {high}")
+    x = min(max((2 * power - low - high) / (high - low), -1.0), 1.0)
+    order = np.arange(DEGREE + 1)
+    values = np.cos(order * np.arccos(x))
+    second = np.concatenate([[0.0, 1.0], np.zeros(DEGREE - 1)])  # U_{k-1}
+    for k in range(2, DEGREE + 1):
+        second[k] = 2 * x * second[k - 1] - second[k - 2]
+    return values, order * second * 2 / (high - low)
+
+
+def _series(logs: np.ndarray, warmup_steps: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The Chebyshev coefficients of both sums at the steps ``at``."""
+    low, high = POWERS
+    angle = np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1)
+    nodes = (low + high + (high - low) * np.cos(angle)) / 2
+    sampled = [[part[at] for part in _split(np.cumsum(np.exp(p * logs)), warmup_steps)] for p in nodes]
+    transform = 2 / (DEGREE + 1) * np.cos(np.outer(angle, np.arange(DEGREE + 1)))
+    transform[:, 0] /= 2
+    late, early = (np.stack([pair[k] for pair in sampled], axis=1) @ transform for k in (0, 1))
+    return late, early
+
 
 class RateSumLaw(Law):
-    """A law L0 + A S^-alpha - drop; internal parameters (L0, log A, log alpha, share, *drop's)."""
+    """A law L0 + A S^-alpha - drop; internal parameters (L0, log A, log alpha, share, power, *drop's)."""
 
-    SHARE = 3
+    FIXABLE: ClassVar[Mapping[str, int]] = {"warmup_share": 3, "rate_power": 4}
     LOWER: ClassVar[tuple[float, ...]]
     UPPER: ClassVar[tuple[float, ...]]
 
@@ -57,49 +120,58 @@ class RateSumLaw(Law):
         cls, rates: np.ndarray, warmup_steps: int, *, at: np.ndarray | None, form: Form, order: int
     ) -> RateSumFeatures:
         """Rate sums and the drop's own features at the asked steps."""
-        total = np.cumsum(rates)
-        warmed = total[warmup_steps - 1] if warmup_steps else 0.0
-        where = np.arange(len(rates)) if at is None else at
-        early = np.where(where < warmup_steps, total[where], warmed)
+        top = float(rates.max())
+        with np.errstate(divide="ignore"):
+            logs = np.log(rates / top)
         drop = cls.drop_features(rates, 1 if form == "code" else warmup_steps, at=at, order=order)
-        return RateSumFeatures(total[where] - early, early, float(rates[rates > 0][0]), drop)
+        series = None if at is None else _series(logs, warmup_steps, np.asarray(at))
+        return RateSumFeatures(
+            logs if at is None else None, series, warmup_steps, top, float(rates[rates > 0][0]), drop
+        )
 
     @classmethod
     def evaluate(
         cls, u: np.ndarray, features: RateSumFeatures, scale: Scale, slopes: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Prediction and, if asked, its Jacobian by the internal parameters."""
-        alpha, share = np.exp(u[2]), u[3]
-        total = features.early * share
-        total += features.late
-        np.maximum(total, features.least * max(share, 1e-6), out=total)
+        alpha, share, p = np.exp(u[2]), u[3], u[4]
+        late, early, late_by, early_by = features.sums(p, slopes)
+        ratio = np.log(features.top / scale.peak)
+        unit = np.exp(p * ratio) * scale.peak / scale.span
+        least = np.exp(p * np.log(features.least / scale.peak)) * scale.peak / scale.span
+        total = np.maximum(unit * (late + share * early), least * max(share, 1e-6))
         log_total = np.log(total)
-        log_total -= np.log(scale.span)
-        power = log_total * -alpha
-        power += u[1]
-        np.exp(power, out=power)
-        drop, inner = cls.drop(u[4:], features.drop, scale, slopes)
+        power = np.exp(u[1] - alpha * log_total)
+        drop, inner = cls.drop(u[5:], features.drop, scale, slopes)
         if inner is None:
-            power += u[0]
-            power -= drop
-            return power, None
-        by_share = -alpha * power * features.early / total
-        outer = np.stack([np.ones_like(power), power, -alpha * log_total * power, by_share], axis=1)
+            return u[0] + power - drop, None
+        pull = -alpha * power / total
+        by_power = pull * (unit * (late_by + share * early_by) + ratio * total)
+        outer = np.stack(
+            [np.ones_like(power), power, -alpha * log_total * power, pull * unit * early, by_power], axis=1
+        )
         return u[0] + power - drop, np.concatenate([outer, -inner], axis=1)
 
     @classmethod
     def natural(cls, u: np.ndarray, scale: Scale) -> dict[str, float]:
-        """Internal parameters to the paper's."""
-        alpha = float(np.exp(u[2]))
-        head = {"L0": float(u[0]), "A": float(np.exp(u[1] + alpha * np.log(scale.span))), "alpha": alpha}
-        return head | cls.drop_natural(u[4:], scale) | {"warmup_share": float(u[3])}
+        """Internal parameters to the paper's: A belongs to the plain sum of eta^p."""
+        alpha, p = float(np.exp(u[2])), float(u[4])
+        log_a = u[1] + alpha * np.log(scale.span) - alpha * (1 - p) * np.log(scale.peak)
+        head = {"L0": float(u[0]), "A": float(np.exp(log_a)), "alpha": alpha}
+        return head | cls.drop_natural(u[5:], scale) | {"warmup_share": float(u[3]), "rate_power": p}
 
     @classmethod
     def internal(cls, params: Mapping[str, float], scale: Scale) -> np.ndarray:
         """The paper's parameters to internal ones."""
-        log_a = np.log(params["A"]) - params["alpha"] * np.log(scale.span)
-        head = [params["L0"], log_a, np.log(params["alpha"]), params["warmup_share"]]
+        alpha, p = params["alpha"], params["rate_power"]
+        log_a = np.log(params["A"]) - alpha * np.log(scale.span) + alpha * (1 - p) * np.log(scale.peak)
+        head = [params["L0"], log_a, np.log(alpha), params["warmup_share"], p]
         return np.concatenate([head, cls.drop_internal(params, scale)])
+
+    @classmethod
+    def head_prior(cls) -> tuple[list[float], list[float]]:
+        """Centre and width (inf: none) of the prior on (L0, log A, log alpha, share, power)."""
+        return [0.0, 0.0, 0.0, 1.0, 1.0], [np.inf, np.inf, np.inf, 0.3, 0.2]
 
     @classmethod
     @abstractmethod
@@ -135,11 +207,12 @@ class RateSumLaw(Law):
         Returns:
             Loss in nats per token, and its gradient, shape (T,).
         """
-        share, alpha = self.params["warmup_share"], self.params["alpha"]
-        total = float(rates[warmup_steps:].sum() + share * rates[:warmup_steps].sum())
+        share, alpha, p = (self.params[name] for name in ("warmup_share", "alpha", "rate_power"))
+        powered = rates**p
+        total = float(powered[warmup_steps:].sum() + share * powered[:warmup_steps].sum())
         power = self.params["A"] * total**-alpha
         drop, gradient = self.final_drop(rates, 1 if self.warmup == "code" else max(warmup_steps, 1))
-        slope = np.full(len(rates), -alpha * power / total)
+        slope = -alpha * power / total * p * powered / np.maximum(rates, 1e-300)
         slope[:warmup_steps] *= share
         return self.params["L0"] + power - drop, slope - gradient
 
@@ -150,12 +223,13 @@ class RateSumLaw(Law):
     def definition(self, rates: np.ndarray, warmup_steps: int, at: np.ndarray) -> np.ndarray:
         """The formula as written, in float64: the slow twin of `predict`."""
         rates = np.asarray(rates, dtype=np.float64)
-        total = rate_sums(rates, warmup_steps, self.params["warmup_share"])[at]
+        total = rate_sums(rates, warmup_steps, self.params["warmup_share"], self.params["rate_power"])[at]
         power = self.params["A"] * total ** -self.params["alpha"]
         first = 1 if self.warmup == "code" else warmup_steps
         return self.params["L0"] + power - self.exact_drop(rates, first, np.asarray(at))
 
     @classmethod
     def bounds(cls) -> tuple[np.ndarray, np.ndarray]:
-        """Limits of the internal parameters: L0 0 to 20, alpha 0.02 to 3, share 0.05 to 3."""
-        return np.array([0.0, -14, np.log(0.02), 0.05, *cls.LOWER]), np.array([20.0, 5, np.log(3.0), 3.0, *cls.UPPER])
+        """Limits of the internal parameters: L0 0 to 20, alpha 0.02 to 3, share 0.05 to 3, power 0.3 to 1.3."""
+        lower = [0.0, -14, np.log(0.02), 0.05, POWERS[0], *cls.LOWER]
+        return np.array(lower), np.array([20.0, 5, np.log(3.0), 3.0, POWERS[1], *cls.UPPER])

@@ -1,7 +1,7 @@
 """The published loss curves of arXiv 2503.12811: which were fitted, which were tested, under which schedules.
 
-Source: folder loss_curve_repo of thu-yao-01-luo/MultiPowerLaw (MIT), joined into one CSV a size (columns schedule, step,
-lr, loss). The curves themselves are not part of Thalweg.
+Source: folder loss_curve_repo of thu-yao-01-luo/MultiPowerLaw (MIT), joined into one CSV a size (columns schedule,
+step, lr, loss). The curves themselves are not part of Thalweg.
 """
 
 from __future__ import annotations

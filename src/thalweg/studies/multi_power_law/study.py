@@ -38,7 +38,9 @@ __all__ = ["ARXIV", "CLAIM", "GPU", "LAPTOP", "SLUG", "SMOKE", "TITLE", "UNIT", 
 SLUG = "multi-power-law"
 TITLE = "A law fitted to three pilot runs predicts unseen schedules"
 ARXIV = "2503.12811"
-CLAIM = "Fitted to a constant, a cosine and a two-stage run, the law predicts the loss curves of longer, unseen schedules."
+CLAIM = (
+    "Fitted to a constant, a cosine and a two-stage run, the law predicts the loss curves of longer, unseen schedules."
+)
 UNIT = "R2 on unseen schedules"
 THRESHOLD = 0.98
 
@@ -151,7 +153,6 @@ def figure(records: Sequence[Record]) -> Figure:
         right.plot([k] * len(errors), errors, "o", color=colours[name], alpha=0.8)
     right.axhline(0, color="0.5", lw=0.8)
     right.set_xticks(range(len(LONG)), LONG)
-    right.set_ylabel("final loss: predicted − measured (%)")
+    right.set_ylabel("final loss: predicted minus measured (%)")
     right.set_title("one dot a seed", fontsize=9)
     return drawing
-
