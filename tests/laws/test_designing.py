@@ -35,7 +35,11 @@ def test_reaches_the_official_optimum(size):
 def test_gradient_by_finite_differences(name, form, truth):
     momentum = {"L0": 2.5, "A": 0.6, "alpha": 0.45, "C": 0.8, "lambda": 0.99, "warmup_share": 0.8, "rate_power": 0.7}
     one = {"L0": 2.5, "A": 0.6, "alpha": 0.45, "B": 400.0, "warmup_share": 0.8}
-    params = {"multi-power": dict(truth.params) | {"warmup_share": 0.8, "rate_power": 0.7}, "momentum": momentum, "one-power": one}[name]
+    params = {
+        "multi-power": dict(truth.params) | {"warmup_share": 0.8, "rate_power": 0.7},
+        "momentum": momentum,
+        "one-power": one,
+    }[name]
     law = LAWS[name](params=params, warmup=form)
     rates = shape("linear-to-0", 600)
     loss, slope = law.final_slope(rates, WARMUP)

@@ -128,11 +128,11 @@ def _print(fitted: Law, result: dict[str, Any], out: Path | None) -> None:
     if identified and identified["loose"]:
         print(f"poorly determined: {', '.join(identified['loose'])} (use their combination, not their values)")
     print()
+    errors = ("mae", "rmse", "r2", "pred_e", "worst_e")
     rows = [
-        (name, m["role"], f"{m['mae']:.5f}", f"{m['rmse']:.5f}", f"{m['r2']:.5f}", f"{m['pred_e']:.5f}", f"{m['worst_e']:.5f}",
-         result["trust"].get(name, {}).get("level", ""))
+        (name, m["role"], *(f"{m[key]:.5f}" for key in errors), result["trust"].get(name, {}).get("level", ""))
         for name, m in result["metrics"].items()
-    ]  # fmt: skip
+    ]
     table(("curve", "role", "MAE", "RMSE", "R2", "PredE", "WorstE", "trust"), rows)
     for name, notes in result["notes"].items():
         print(f"note on {name}: {'; '.join(notes)}")

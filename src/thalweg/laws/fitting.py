@@ -153,9 +153,7 @@ def fit_points(
         correlation=float(length.mean()),
         error=float(np.average(np.abs(residuals), weights=weights)),
         objective=best.value,
-        draws=bootstrap(
-            coarse, coarse.problem(weights, strength, fixed=fixed), best.u, length, draws=draws, seed=seed
-        ),
+        draws=bootstrap(coarse, coarse.problem(weights, strength, fixed=fixed), best.u, length, draws=draws, seed=seed),
         identifiability=identify(fine, problem, best.u, length),
         notes=tuple(f"{curve.name}: {note}" for curve in curves for note in curve.notes),
     )
@@ -189,7 +187,9 @@ def starting_points(points: Points) -> list[np.ndarray]:
     return starts
 
 
-def _best(points: Points, starts: list[np.ndarray], weights: np.ndarray, strength: float, fixed: Collection[str]) -> Solution:
+def _best(
+    points: Points, starts: list[np.ndarray], weights: np.ndarray, strength: float, fixed: Collection[str]
+) -> Solution:
     problem = points.problem(weights, strength, fixed=fixed)
     return min((solve(problem, start) for start in starts), key=lambda solution: solution.value)
 

@@ -4,8 +4,8 @@
 
 Source: arXiv 2503.12811, sections 3 and 4; official code at commit 8da9f190.
 Differs: 1. ``warmup="code"`` (what the default fitter and the official code use) counts all rate changes, the rise in
-the warmup included; ``warmup="paper"`` those after it only. 2. The warmup's share and the power of the rate in S1 may be
-fitted (see rate_sum.py); the paper has 1 for both.
+the warmup included; ``warmup="paper"`` those after it only. 2. The warmup's share and the power of the rate in S1 may
+be fitted (see rate_sum.py); the paper has 1 for both.
 """
 
 from __future__ import annotations

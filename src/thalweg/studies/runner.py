@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -69,16 +70,26 @@ def run_study(
     _claim(folder, {"slug": slug, "scale": scale, "config": json.loads(msgspec.json.encode(config))})
     missing = [seed for seed in range(seeds) if not (folder / f"seed-{seed}.json").exists()]
     if jobs == 1 or len(missing) < 2:
-        for seed in missing:
-            say(f"{slug} ({scale}): seed {seed}")
+        began = time.perf_counter()
+        for done, seed in enumerate(missing):
+            left = (time.perf_counter() - began) / done * (len(missing) - done) if done else math.nan
+            say(f"{slug} ({scale}): seed {seed}" + (f", about {left:.0f} s left" if done else ""))
             _seed(study.__name__, scale, seed, device, folder)
     else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_threads, initargs=(threads,)) as pool:
             futures = [pool.submit(_seed, study.__name__, scale, seed, device, folder) for seed in missing]
             for seed, future in zip(missing, futures, strict=True):
                 future.result()
                 say(f"{slug} ({scale}): seed {seed} done")
     return _outcome(study, scale, seeds, folder)
+
+
+def _threads(count: int) -> None:
+    """Prepares a worker: torch would else start as many threads as there are processors, in each."""
+    import torch
+
+    torch.set_num_threads(count)
 
 
 def _claim(folder: Path, about: dict[str, Any]) -> None:
