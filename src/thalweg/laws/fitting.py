@@ -103,7 +103,7 @@ def fit(
             raise InputError("method 'reference' exists for law 'multi-power' with warmup 'code'; use method 'default'")
         fitted: Law = fit_reference(found)
     elif method in ("default", "plain"):
-        own = LAWS[law].FORMS[-1] if method == "default" else "paper"
+        own: Form = "code" if method == "default" and "code" in LAWS[law].FORMS else "paper"
         fitted = fit_points(LAWS[law], found, method=method, form=warmup or own, draws=draws, seed=seed)
     else:
         raise InputError(f"method {method!r} is unknown; {suggest(method, ('default', 'plain', 'reference'))}")
