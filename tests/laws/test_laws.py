@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,12 @@ def test_an_outlier_moves_little(name):
     spoiled = curves | {"cosine": LossCurve("cosine", shape("cosine"), curves["cosine"].steps, losses, WARMUP)}
     before, after = (fit(table, name, draws=0, rivals=False).final_loss(shape("wsd")) for table in (curves, spoiled))
     assert abs(after - before) < 0.002 * before  # one 20 % error among 570 points with 0.1 % noise
+
+
+def test_draws_of_another_length_are_damage(tmp_path, exact_curves):
+    path = fit(exact_curves, draws=3, rivals=False).save(tmp_path / "law.json")
+    text = json.loads(path.read_text())
+    text["record"]["draws"] = [draw[:-1] for draw in text["record"]["draws"]]
+    path.write_text(json.dumps(text))
+    with pytest.raises(InputError, match="damaged"):
+        load_law(path)

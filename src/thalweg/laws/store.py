@@ -66,7 +66,9 @@ def from_json(text: str, source: str = "the law") -> Law:
     try:
         record = None if content["record"] is None else _record(content["record"], len(LAWS[name].names))
         return LAWS[name](params=content["params"], warmup=content["warmup"], record=record)
-    except (KeyError, TypeError, AttributeError) as error:
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{source} is damaged ({type(error).__name__}: {error}); fit and save the law again") from None
 
 
@@ -79,7 +81,7 @@ def _record(content: Mapping[str, Any], count: int) -> Record:
         correlation=content["correlation"],
         error=content["error"],
         objective=content["objective"],
-        draws=np.array(content["draws"], dtype=np.float64).reshape(-1, count),
+        draws=np.array(content["draws"], dtype=np.float64).reshape(len(content["draws"]), count),
         identifiability=Identifiability(**(dict(report) | {"loose": tuple(report["loose"])})) if report else None,
         rivals={name: Rival(**rival) for name, rival in content["rivals"].items()},
         notes=tuple(content["notes"]),
