@@ -99,7 +99,7 @@ def _numbers(study: Mapping[str, Any]) -> Table | None:
         source = theirs.get("source", "")
         value = {"text": significant(theirs.get("value")), "note": source}
         rows.append([what, value, significant(own.get("value")), own.get("unit", "")])
-    columns = [Column("What"), Column("Paper", True), Column("Ours", True), Column("Unit")]
+    columns = [Column("What"), Column("Paper"), Column("Ours"), Column("Unit")]
     return Table("The paper\N{RIGHT SINGLE QUOTATION MARK}s numbers beside ours", columns, rows) if rows else None
 
 

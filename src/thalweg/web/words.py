@@ -84,6 +84,8 @@ def moment(stamp: str) -> str:
         when = datetime.fromisoformat(stamp)
     except ValueError:
         return stamp
+    if len(stamp) <= len("2026-11-22"):
+        return f"{when.day} {when:%B %Y}"
     zone = f" {when:%z}"
     return f"{when.day} {when:%B %Y, %H:%M:%S}" + (
         " UTC" if zone in (" +0000", " ") else f" UTC{zone[1:4]}:{zone[4:6]}"
