@@ -16,13 +16,14 @@ __all__ = ["costs", "losses", "params"]
 # the unit of a rate.
 MEANINGS = {
     "L0": ("nats/token", "the loss that more training at this rate and batch would approach"),
-    "A": ("nats/token \N{MIDDLE DOT} rate^alpha", "height of the power law in the summed learning rate"),
+    "A": ("nats/token \N{MIDDLE DOT} rate^(p alpha)", "height of the power law in the summed learning rate"),
     "alpha": ("no unit", "its exponent: how fast the loss falls while the rate is held"),
     "B": ("nats/token per unit of rate", "what a fall of the learning rate gains in the end"),
     "C": ("rate^(gamma \N{MINUS SIGN} 1)", "how soon after the fall that gain comes"),
     "beta": ("no unit", "how slowly the rest of the gain follows"),
     "gamma": ("no unit", "how much sooner it comes when the rate has fallen low"),
     "warmup_share": ("no unit", "share of the warmup\N{RIGHT SINGLE QUOTATION MARK}s rate sum that counts as training"),
+    "rate_power": ("no unit", "progress goes with this power of the rate; 1 in the paper"),
 }
 
 
