@@ -43,9 +43,7 @@ def main() -> None:
             "above_designed_error": spread,
         }
         listed = "  ".join(f"{100 * error:+.2f} %" for error in errors)
-        print(
-            f"{name:10s}  {100 * rows[name]['median_error']:.2f} %           {listed}   {mean(gaps):+.4f} +- {spread:.4f}"
-        )
+        print(f"{name:8s} {100 * rows[name]['median_error']:.2f} %;  {listed};  {mean(gaps):+.4f} +- {spread:.4f}")
     seconds = [sum(result["seconds"].values()) for result in found]
     speed = [run["tokens_per_second"] for result in found for run in result["runs"].values()]
     print(f"seconds (stages): {', '.join(f'{s:.0f}' for s in seconds)};  tokens/s of one process: {median(speed):,.0f}")
