@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from thalweg.errors import InputError
-from thalweg.laws import fit
+from thalweg.laws import LossCurve, fit
 
 from .conftest import WARMUP, shape, synthetic
 
@@ -49,3 +50,17 @@ def test_a_law_without_record_says_so(truth):
         truth.trust(shape("cosine"))
     with pytest.raises(InputError, match="no bootstrap draws"):
         truth.band(shape("cosine"))
+
+
+def test_the_backtest_is_small_on_exact_data_and_says_so_where_the_law_does_not_hold(truth):
+    exact = fit(synthetic(truth, ("constant", "cosine", "two-stage")), draws=0)
+    assert exact.record.backtest < 5e-3
+    rates = shape("constant")
+    steps = np.arange(WARMUP, len(rates), 20)
+    knee = 2.5 + 0.6 * np.exp(-np.maximum(steps - 2600, 0) / 400)  # nothing happens, then the loss falls off a cliff
+    odd = fit([LossCurve("odd", rates, steps, knee, WARMUP)], draws=0)
+    assert odd.record.backtest > 0.05
+    trust = odd.trust(rates)
+    assert trust.level == "low"
+    assert "first 60 %" in trust.reason
+    assert fit([LossCurve("odd", rates, steps, knee, WARMUP)], draws=0, rivals=False).record.backtest is None

@@ -65,7 +65,8 @@ def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float =
         law: a fitted multi-power or momentum law.
         steps: length of the run in optimizer steps, warmup included.
         peak: largest rate; a law is fitted for one peak and predicts others badly.
-        warmup: steps of linear warmup, rate peak (i + 1) / warmup at step i; 0 <= warmup <= steps - 2.
+        warmup: steps of linear warmup to the rate r that follows it (the peak, unless the law wants less), r (i + 1) /
+            warmup at step i; 0 <= warmup <= steps - 2.
         floor: smallest rate after warmup, 0 <= floor < peak. With 0 the law is asked about rates near 0, where it was
             never fitted and where eta^-gamma promises most; a floor at the least rate seen is the careful choice.
         monotone: whether the rate may only fall; else it may rise again, up to the peak.
@@ -84,13 +85,14 @@ def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float =
         raise InputError(f"floor is {floor}; give a rate from 0 to below the peak, {peak}")
     if not 0 <= warmup <= steps - 2:
         raise InputError(f"warmup is {warmup} of {steps} steps; leave at least two steps after it")
-    ramp = peak * (np.arange(warmup) + 1) / max(warmup, 1)
-    rates = np.concatenate([ramp, _descend(law, ramp, steps, peak=peak, floor=floor, monotone=monotone)])
+    ramp = (np.arange(warmup) + 1) / max(warmup, 1)
+    body = _descend(law, ramp, steps, peak=peak, floor=floor, monotone=monotone)
+    rates = np.concatenate([ramp * body[0], body])
     return Design(rates, law.final_loss(rates, warmup_steps=warmup), warmup, _notes(law, rates[warmup:], peak))
 
 
 def _descend(law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floor: float, monotone: bool) -> np.ndarray:
-    """The rates after warmup."""
+    """The rates after warmup, which rises along ``ramp`` (warmup,) in (0, 1] to the first of them."""
     from scipy.optimize import minimize
 
     count, warmup = steps - len(ramp), len(ramp)
@@ -100,12 +102,14 @@ def _descend(law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floo
     gather = spread.T.tocsr()
     decay = np.maximum((place - 1 + START) / START, 0.0)
     start = -np.log(np.maximum(1 - decay, 1e-4) ** 1.3)
-    rates = np.concatenate([ramp, np.full(count, peak)])
+    rates = np.empty(steps)
 
     def objective(v: np.ndarray) -> tuple[float, np.ndarray]:
         above = (peak - floor) * np.exp(-(spread @ (np.cumsum(v) if monotone else v)))
         rates[warmup:] = floor + above
+        rates[:warmup] = ramp * rates[warmup]
         loss, slope = law.final_slope(rates, warmup)
+        slope[warmup] += ramp @ slope[:warmup]
         inner = gather @ (-slope[warmup:] * above)
         return loss, np.cumsum(inner[::-1])[::-1] if monotone else inner
 

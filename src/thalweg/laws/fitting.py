@@ -36,6 +36,7 @@ __all__ = ["Settings", "fit", "fit_points"]
 
 Method = Literal["default", "plain", "reference"]
 CLIP = 5e-3  # log residuals beyond this are clipped when the prior's strength is set
+BACKTEST = 0.6  # share of a curve that the backtest fits
 FIXABLE = ("warmup_share", "rate_power")
 EARLY = 0.3  # points before this share of the largest rate sum weigh less in the first fit
 ALPHAS = (0.25, 0.46, 0.8)  # exponents tried for the start; the middle one is the published centre
@@ -81,7 +82,8 @@ def fit(
             other, else ``code``: the warmup's rise builds up the noise that later falls remove.
         draws: bootstrap draws for the intervals; 0 for none. Not used by the reference procedure.
         seed: of the bootstrap.
-        rivals: also fit the other laws, so that `Law.trust` can tell how much the choice of law matters.
+        rivals: also fit the other laws, and this law to the first 60 % of each curve, so that `Law.trust` can tell how
+            much the choice of law matters and how well the law foretells the curves' own ends.
 
     Returns:
         The law, with a `Record` of what it saw.
@@ -107,10 +109,35 @@ def fit(
         fitted = fit_points(LAWS[law], found, method=method, form=warmup or own, draws=draws, seed=seed)
     else:
         raise InputError(f"method {method!r} is unknown; {suggest(method, ('default', 'plain', 'reference'))}")
-    others = [name for name in LAWS if name not in (law, "chinchilla-steps")] if rivals else []  # it sees no rates
     record = fitted.record
     assert record is not None
-    return fitted.with_record(record.with_rivals({name: _rival(LAWS[name], found, method) for name in others}))
+    if not rivals:
+        return fitted
+    others = [name for name in LAWS if name not in (law, "chinchilla-steps")]  # which sees no rates
+    found_rivals = {name: _rival(LAWS[name], found, method) for name in others}
+    return fitted.with_record(record.with_checks(found_rivals, _backtest(fitted, found)))
+
+
+def _backtest(law: Law, curves: list[LossCurve]) -> float | None:
+    """Largest relative error of the mean over a curve's last tenth, the law fitted to the first 60 % of every curve.
+
+    None where too few points are left to fit.
+    """
+    early = [curve.steps < BACKTEST * curve.steps[-1] for curve in curves]
+    if not all(mask.any() for mask in early):
+        return None
+    try:
+        method: Method = "plain" if law.record is not None and law.record.method == "plain" else "default"
+        seen_first = [curve.select(mask) for curve, mask in zip(curves, early, strict=True)]
+        blind = fit_points(type(law), seen_first, method=method, form=law.warmup)
+    except InputError:
+        return None
+    misses = []
+    for curve in curves:
+        end = curve.select(curve.steps >= 0.9 * curve.steps[-1])
+        foretold = blind.predict(end.rates, at=end.steps, warmup_steps=end.warmup)
+        misses.append(abs(float(foretold.mean() / end.losses.mean()) - 1))
+    return max(misses)
 
 
 def _rival(law: type[Law], curves: list[LossCurve], method: Method) -> Rival:

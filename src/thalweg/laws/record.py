@@ -80,6 +80,7 @@ class Record:
         identifiability: None for the reference procedure.
         rivals: other laws fitted to the same points, by name.
         notes: what the fit or the readers assumed.
+        backtest: largest relative error at the curves' ends, the law fitted to their first 60 %; None if not tried.
     """
 
     method: str
@@ -92,7 +93,8 @@ class Record:
     identifiability: Identifiability | None = None
     rivals: Mapping[str, Rival] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    backtest: float | None = None
 
-    def with_rivals(self, rivals: Mapping[str, Rival]) -> Record:
-        """The same record with other laws' parameters for comparison."""
-        return replace(self, rivals=rivals)
+    def with_checks(self, rivals: Mapping[str, Rival], backtest: float | None) -> Record:
+        """The same record with other laws' parameters for comparison and the result of the backtest."""
+        return replace(self, rivals=rivals, backtest=backtest)

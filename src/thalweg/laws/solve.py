@@ -104,7 +104,7 @@ def _step(matrix: np.ndarray, gradient: np.ndarray, free: np.ndarray, damping: f
     step = np.zeros(len(gradient))
     if len(free):
         inner = matrix[np.ix_(free, free)]
-        scale = np.sqrt(np.diag(inner)) + 1e-300
+        scale = np.maximum(np.sqrt(np.diag(inner)), 1e-150)  # its square must not underflow
         scaled = inner / np.outer(scale, scale) + (damping + 1e-14) * np.eye(len(free))
         step[free] = -np.linalg.lstsq(scaled, gradient[free] / scale, rcond=None)[0] / scale
     return step

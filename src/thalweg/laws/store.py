@@ -85,6 +85,7 @@ def _record(content: Mapping[str, Any], count: int) -> Record:
         identifiability=Identifiability(**(dict(report) | {"loose": tuple(report["loose"])})) if report else None,
         rivals={name: Rival(**rival) for name, rival in content["rivals"].items()},
         notes=tuple(content["notes"]),
+        backtest=content["backtest"],
     )
 
 

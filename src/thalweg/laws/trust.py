@@ -9,10 +9,12 @@ The rule, applied to the worst of its parts:
 | fall within a tenth of the run / fastest seen      | <= 1.5 | <= 4   | above   |
 | least rate seen / least rate asked                 | <= 1.25| <= 10  | above   |
 | peak / fitted peak, or its inverse                 | <= 1.02| <= 1.1 | above   |
+| error of the backtest                              | <= 1 % | <= 2 %  | above   |
 | half width of the 90 % interval / loss             | <= 0.5 %| <= 2 %| above   |
 
-The interval adds in quadrature the bootstrap's spread, the late noise, and half the spread between this law and those
-rivals that fit the same points at most twice as badly.
+The backtest fits the law to the first 60 % of every curve and foretells their ends. The interval adds in quadrature the
+bootstrap's spread, the late noise, half the spread between this law and those rivals that fit the same points at most
+twice as badly, and the backtest's error.
 
 Source: our own; docs/cards/laws.md shows how it did on schedules that were then run.
 """
@@ -38,6 +40,7 @@ RULE = {
     "speed of the fall": (1.5, 4.0),
     "least rate": (1.25, 10.0),
     "peak": (1.02, 1.1),
+    "backtest": (0.01, 0.02),
     "interval": (0.005, 0.02),
 }
 CLOSE = 2.0  # a rival counts where its training error is at most this times the law's
@@ -88,9 +91,10 @@ def judge(law: Law, rates: np.ndarray, warmup_steps: int) -> Trust:
     spread = max(close, key=abs)
     last = np.array([len(rates) - 1])
     drawn = float(np.std(law.draw_curves(rates, warmup_steps, last))) if len(record.draws) else 0.0
-    half = Z90 * float(np.sqrt(drawn**2 + (record.noise * final) ** 2 + (spread / 2) ** 2))
+    tested = record.backtest or 0.0
+    half = float(np.hypot(Z90 * np.sqrt(drawn**2 + (record.noise * final) ** 2 + (spread / 2) ** 2), tested * final))
     beyond = _beyond(law, rates, warmup_steps)
-    parts = beyond | {"interval": half / final}
+    parts = beyond | {"backtest": tested, "interval": half / final}
     grades = {name: sum(value > limit for limit in RULE[name]) for name, value in parts.items()}
     worst = max(grades.values())
     level: Level = ("high", "medium", "low")[worst]
@@ -123,5 +127,6 @@ def _say(name: str, value: float) -> str:
         "speed of the fall": f"its rate falls {value:.1f} times as fast as any fitted one",
         "least rate": f"its rate goes {value:.3g} times below the least fitted one",
         "peak": f"its peak differs from the fitted one by a factor of {value:.2f}",
+        "backtest": f"fitted to their first 60 %, it misses the ends of its own curves by {100 * value:.1f} %",
         "interval": f"the 90 % interval is +-{100 * value:.1f} % wide",
     }[name]
