@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from thalweg.errors import InputError
+from thalweg.errors import InputError, Interrupted
 from thalweg.launch.forecast import Forecaster
 from thalweg.launch.plan import Plan
 from thalweg.runs import Run
@@ -43,11 +43,38 @@ def test_interrupted_in_each_stage_it_ends_as_if_left_alone(tmp_path, plan, nurs
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
     again = Forecaster(plan, folder, on_stage=lambda name: pytest.fail(f"{name} was done already")).run()
     assert again == two
-    assert {path for path in before if path.stat().st_mtime_ns != before[path]} <= {folder / "plan.json"}
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == before
     other = dataclasses.replace(plan, horizon=130)
     with pytest.raises(InputError, match="holds another forecast"):
         Forecaster(other, folder).run()
     assert json.loads((folder / "result.json").read_text()) == two
+
+
+def test_a_wrong_corpus_does_not_claim_the_folder(tmp_path, plan):
+    wrong = dataclasses.replace(
+        plan, recipe=plan.recipe.replace(data=dataclasses.replace(plan.recipe.data, corpus="no"))
+    )
+    with pytest.raises(InputError, match="corpus 'no' is neither"):
+        Forecaster(wrong, tmp_path / "out", on_stage=lambda name: pytest.fail(f"{name} began")).run()
+    assert not (tmp_path / "out" / "plan.json").exists()
+
+
+@pytest.mark.parametrize("content", ["{}", "not JSON"])
+def test_a_plan_that_is_none_is_refused_and_kept(tmp_path, plan, content):
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(InputError, match="holds another forecast"):
+        Forecaster(plan, tmp_path).run()
+    assert (tmp_path / "plan.json").read_text() == content
+
+
+def test_ctrl_c_in_the_law_says_that_the_same_call_resumes(tmp_path, plan, monkeypatch):
+    def stop(*words: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Forecaster, "_train", lambda self, stage, seconds: None)
+    monkeypatch.setattr(Forecaster, "_foretell", stop)
+    with pytest.raises(Interrupted, match="keeps what is done"):
+        Forecaster(plan, tmp_path).run()
 
 
 def check(result: dict, folder: Path) -> None:

@@ -174,7 +174,7 @@ def test_the_lines_to_copy_work(result, tmp_path):
     import torch
 
     from thalweg.cli.demo import demo_plan
-    from thalweg.launch.forecast import plan_dict
+    from thalweg.launch.outcome import plan_dict
     from thalweg.schedules import parse
     from thalweg.train.recipe import load_recipe
 

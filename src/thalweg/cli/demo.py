@@ -14,6 +14,14 @@ STEPS = 5000  # of a long run; pilots have half
 PEAK = 2e-3
 FLOOR = 0.1  # of the peak
 WARMUP = 0.02  # of a long run
+FILES = (
+    "result.json",
+    "report.html",
+    "forecast.json",
+    "law.json",
+    "seconds.json",
+    "plan.json",
+)  # and runs/; the last says whose
 
 
 def demo(
@@ -49,25 +57,25 @@ def demo(
     """
     from json import loads
 
+    from thalweg.cli.figures import check, save
     from thalweg.cli.output import emit
     from thalweg.errors import InputError
     from thalweg.runs import run_root
 
+    check(plot)
     if steps < 100:
         raise InputError(f"steps = {steps} must be at least 100: pilots have half of it, and a law needs their curves")
     if workers < 1:
         raise InputError(f"workers = {workers} must be at least 1")
     plan = demo_plan(steps, seed)
     folder = out or run_root() / f"demo-{seed}-{steps}"
-    if fresh:
-        _clear(folder)
+    _look(folder, fresh)
     report, already = folder / "report.html", (folder / "result.json").exists()
     result = _run(plan, folder, workers)
     from thalweg.web.report import write_report
 
     write_report(result, report, law=loads((folder / "law.json").read_text()))
     if plot is not None:
-        from thalweg.cli.figures import save
         from thalweg.web.law_figures import forecast_figure
 
         save(forecast_figure(result), plot)
@@ -112,16 +120,35 @@ def demo_plan(steps: int, seed: int) -> Plan:
     )
 
 
-def _clear(folder: Path) -> None:
-    """Deletes an earlier demo, and nothing that is not one."""
+def _look(folder: Path, fresh: bool) -> None:
+    """Refuses a folder with other things than a demo in it; deletes an earlier demo, and nothing else, if ``fresh``."""
     import shutil
 
     from thalweg.errors import InputError
+    from thalweg.runs.lock import is_locked
 
-    if folder.exists():
-        if not (folder / "plan.json").exists():
-            raise InputError(f"{folder} is not a demo's folder (no plan.json): choose another with --out")
-        shutil.rmtree(folder)
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    runs = {path.name for path in (folder / "runs").iterdir()} if "runs" in there else set()
+    if not _is_demo(folder) and (folder.is_file() or there - {"runs"} or runs - {"data"}):
+        raise InputError(f"{folder} is not a demo's folder (no plan.json of one): choose another with --out")
+    if not fresh:
+        return
+    for name in runs:
+        if is_locked(folder / "runs" / name):
+            raise InputError(f"{folder / 'runs' / name} is being written: stop that demo before --fresh deletes it")
+    if runs:
+        shutil.rmtree(folder / "runs")
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _is_demo(folder: Path) -> bool:
+    import json
+
+    try:
+        return json.loads((folder / "plan.json").read_text()).keys() == {"format", "plan"}
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _run(plan: Plan, folder: Path, workers: int) -> dict[str, Any]:
@@ -137,7 +164,8 @@ def _run(plan: Plan, folder: Path, workers: int) -> dict[str, Any]:
     pilots = round((3 - plan.drop_at) * plan.pilot_steps)
     long = 3 * plan.horizon - 2 * plan.pilot_steps
     bar = Bar("demo", pilots + long)
-    done: dict[Path, int] = {}
+    runs = [Run.open(path.parent) for path in (folder / "runs").glob("*/run.json")]
+    done = {run.folder: run.recipe["steps"] - shared_steps(run) for run in runs if run.status == "done"}
 
     def progress(event: Progress) -> None:
         done[event.folder] = event.step - shared_steps(Run.open(event.folder))
@@ -145,6 +173,9 @@ def _run(plan: Plan, folder: Path, workers: int) -> dict[str, Any]:
 
     def stage(name: str) -> None:
         bar.title = name
+        if name == "result":  # what was shared was an estimate
+            bar.total = sum(done.values())
+            bar.update(bar.total)
         if name == "law":
             print("pilots done; fitting the law and writing down its predictions", file=sys.stderr)
 

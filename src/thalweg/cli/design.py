@@ -43,12 +43,14 @@ def design(
     json
         Print one JSON object.
     """
+    from thalweg.cli.figures import check, save
     from thalweg.cli.output import emit, table
     from thalweg.files import write_atomic
     from thalweg.laws import design as solve
     from thalweg.laws import load_law
     from thalweg.schedules import WSD, Cosine, Piecewise
 
+    check(plot)
     fitted = load_law(law)
     best = solve(fitted, steps=steps, peak=peak, warmup=warmup, floor=floor, monotone=not rising)
     compact = Piecewise.through(best.rates, warmup=warmup, peak=peak)
@@ -62,7 +64,6 @@ def design(
     }
     losses = {name: fitted.final_loss(schedule, steps) for name, schedule in others.items()}
     if plot is not None:
-        from thalweg.cli.figures import save
         from thalweg.schedules.figure import plot as draw
 
         save(draw([compact, *others.values()], steps), plot)

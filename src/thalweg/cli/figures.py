@@ -12,7 +12,17 @@ from thalweg.files import write_atomic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["save"]
+__all__ = ["check", "save"]
+
+
+def check(path: Path | None) -> None:
+    """Refuses a path whose ending is no format, before work starts; None asks for no picture.
+
+    Raises:
+        InputError: an ending other than .png, .svg and .pdf.
+    """
+    if path is not None and path.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"picture {path} must end in .png, .svg or .pdf")
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -21,9 +31,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         InputError: another ending.
     """
-    form = path.suffix.removeprefix(".")
-    if form not in ("png", "svg", "pdf"):
-        raise InputError(f"picture {path} must end in .png, .svg or .pdf")
+    check(path)
     content = io.BytesIO()
-    figure.savefig(content, format=form, dpi=150)
+    figure.savefig(content, format=path.suffix.removeprefix("."), dpi=150)
     write_atomic(path, content.getvalue())

@@ -54,6 +54,7 @@ def fit(
     """
     import time
 
+    from thalweg.cli.figures import check, save
     from thalweg.cli.output import emit
     from thalweg.errors import InputError
     from thalweg.laws import fit as fit_law
@@ -61,19 +62,19 @@ def fit(
 
     if not curves:
         raise InputError("fit got no file of curves; name at least one CSV or JSON lines file")
+    check(plot)
     found = read_curves(list(curves), schedules=schedules)
     names = _chosen(found, train)
     began = time.perf_counter()
     fitted = fit_law([found[name] for name in names], law, method=method, warmup=warmup, draws=draws, seed=seed)
     seconds = time.perf_counter() - began
+    result = _result(fitted, found, names, seconds)
     if out is not None:
         fitted.save(out)
     if plot is not None:
-        from thalweg.cli.figures import save
         from thalweg.web.law_figures import law_figure
 
         save(law_figure(fitted, found, names), plot)
-    result = _result(fitted, found, names, seconds)
     if json:
         emit("fit", result)
     else:
@@ -81,9 +82,12 @@ def fit(
 
 
 def _chosen(found: dict[str, LossCurve], train: str | None) -> list[str]:
+    """The names of the curves to fit, each once."""
     from thalweg.errors import InputError, suggest
 
-    names = list(found) if train is None else [name.strip() for name in train.split(",") if name.strip()]
+    names = list(found) if train is None else list(dict.fromkeys(filter(None, map(str.strip, train.split(",")))))
+    if not names:
+        raise InputError(f"--train is {train!r}, which names no curve; the files hold: {', '.join(found)}")
     for name in names:
         if name not in found:
             raise InputError(f"--train names {name!r}, which the files do not hold: {suggest(name, found)}")

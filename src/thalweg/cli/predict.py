@@ -36,11 +36,13 @@ def predict(
     """
     from dataclasses import asdict
 
+    from thalweg.cli.figures import check, save
     from thalweg.cli.output import emit, table
     from thalweg.files import write_atomic
     from thalweg.laws import load_law
     from thalweg.schedules import parse
 
+    check(plot)
     fitted, chosen = load_law(law), parse(schedule)
     rates = chosen.rates(steps)
     losses = fitted.predict(chosen, steps)
@@ -50,7 +52,6 @@ def predict(
         rows = "".join(f"{k},{rate!r},{loss!r}\n" for k, (rate, loss) in enumerate(pairs) if k >= warm)
         write_atomic(csv, f"step,lr,loss\n{rows}")
     if plot is not None:
-        from thalweg.cli.figures import save
         from thalweg.web.law_figures import prediction_figure
 
         save(prediction_figure(fitted, {str(chosen): rates}, warm), plot)

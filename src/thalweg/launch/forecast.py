@@ -10,36 +10,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-import torch
 
-from thalweg.errors import InputError
+from thalweg.errors import InputError, Interrupted
 from thalweg.files import write_atomic
 from thalweg.launch.local import LocalPool, Progress
-from thalweg.launch.plan import LONG, PILOTS, Plan
-from thalweg.laws import Law, LossCurve, design, fit, load_law
+from thalweg.launch.outcome import curve_of, outcome, plan_dict
+from thalweg.launch.plan import PILOTS, Plan
+from thalweg.laws import Law, design, fit
 from thalweg.runs import Run
 from thalweg.schedules import Piecewise, Schedule, parse
-from thalweg.train.checkpoint import load_model
-from thalweg.train.fork import shared_steps
-from thalweg.train.recipe import Recipe
-from thalweg.train.setup import Data, build, prepare, window_losses
+from thalweg.train.setup import prepare
 
-__all__ = ["Forecaster", "curve_of", "plan_dict"]
+__all__ = ["Forecaster"]
 
 FORMAT = 1
-
-
-def curve_of(run: Run, name: str, metric: str = "val_loss") -> LossCurve:
-    """The loss curve of a run as the laws take it: its rates, and ``metric`` where it was measured."""
-    recipe = Recipe.from_dict(run.recipe)
-    steps, losses = run.curve(metric)
-    return LossCurve(name, recipe.rates(), steps, losses, parse(recipe.schedule).warmup_steps(recipe.steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +62,18 @@ class Forecaster:
         """Does what is not done yet and returns the content of ``result.json``.
 
         Raises:
-            InputError: the folder belongs to another plan.
+            InputError: the folder belongs to another plan, or the data do not fit the recipe.
             Interrupted: Ctrl-C; the same call resumes.
         """
-        self._claim()
-        result = self.folder / "result.json"
-        if result.exists():
-            return json.loads(result.read_text())
+        try:
+            self._claim()
+            result = self.folder / "result.json"
+            return json.loads(result.read_text()) if result.exists() else self._stages(result)
+        except KeyboardInterrupt:  # between the stages, or once more while the runs were stopping
+            raise Interrupted(f"{self.folder} keeps what is done") from None
+
+    def _stages(self, result: Path) -> dict[str, Any]:
+        """Does the stages that have left no file yet, and writes the last one's."""
         seconds = self._times()
         self._train("pilots", seconds)
         if not (self.folder / "forecast.json").exists():
@@ -87,19 +81,22 @@ class Forecaster:
             self._foretell(seconds)
         self._train("long runs", seconds)
         self.on_stage("result")
-        document = self._result(seconds)
+        document = outcome(self.plan, self.folder, seconds)
         write_atomic(result, json.dumps(document) + "\n")
         return document
 
     def _claim(self) -> None:
-        """Makes the folder this plan's, or refuses one of another."""
-        about = {"format": FORMAT, "plan": plan_dict(self.plan)}
+        """Makes the folder this plan's, once its data are known to fit, or refuses one of another."""
         file = self.folder / "plan.json"
-        if file.exists() and json.loads(file.read_text()) != about:
+        about = {"format": FORMAT, "plan": plan_dict(self.plan)}
+        if not file.exists():
+            recipe = self.plan.pilot_jobs(self.runs)[0].recipe
+            prepare(recipe.data, self.runs / "data").check(recipe)
+            write_atomic(file, json.dumps(about, indent=1) + "\n")
+        elif _read(file) != about:
             raise InputError(
                 f"{self.folder} holds another forecast (plan.json differs): choose another folder or remove it"
             )
-        write_atomic(file, json.dumps(about, indent=1) + "\n")
 
     def _times(self) -> dict[str, float]:
         file = self.folder / "seconds.json"
@@ -162,74 +159,9 @@ class Forecaster:
             "high": high.tolist(),
         }
 
-    def _result(self, seconds: dict[str, float]) -> dict[str, Any]:
-        forecast = self._forecast()
-        data = prepare(self.plan.recipe.data, self.runs / "data")
-        runs = {f"pilot-{name}": Run.open(self.runs / f"pilot-{name}") for name in PILOTS}
-        runs |= {f"long-{name}": Run.open(self.runs / f"long-{name}") for name in LONG}
-        finals = {name: _final_windows(runs[f"long-{name}"], data) for name in LONG}
-        law = load_law(self.folder / "law.json")
-        return {
-            "plan": plan_dict(self.plan),
-            "data": data.about,
-            "made": forecast["made"],
-            "law": {"params": dict(law.params), "intervals": {k: list(v) for k, v in law.intervals.items()}},
-            "table": {name: _row(forecast["schedules"][name], finals[name], finals["designed"]) for name in LONG},
-            "schedules": forecast["schedules"],
-            "runs": {name: _account(run, law) for name, run in runs.items()},
-            "seconds": seconds,
-        }
 
-
-def plan_dict(plan: Plan) -> dict[str, Any]:
-    """A plan as plain JSON."""
-    return json.loads(msgspec.json.encode(plan))
-
-
-def _row(forecast: dict[str, Any], losses: np.ndarray, designed: np.ndarray) -> dict[str, Any]:
-    """Foretold and measured final loss of one long run; errors are standard errors over validation windows."""
-    count = len(losses)
-    gap = losses - designed
-    measured = float(losses.mean())
-    return {
-        **{key: forecast[key] for key in ("final_loss", "interval", "trust", "reason", "spec")},
-        "measured": measured,
-        "measured_error": float(losses.std(ddof=1) / np.sqrt(count)),
-        "error": forecast["final_loss"] / measured - 1,
-        "above_designed": float(gap.mean()),
-        "above_designed_error": float(gap.std(ddof=1) / np.sqrt(count)),
-    }
-
-
-def _account(run: Run, law: Law) -> dict[str, Any]:
-    """A run's curve, its rates, the law's fit to it, and what it cost beyond the past it shares with another."""
-    curve = curve_of(run, run.name)
-    shared = shared_steps(run)
-    records = run.records("seconds")
-    own = [record["seconds"] for record in records if record["step"] >= shared]
-    recipe = Recipe.from_dict(run.recipe)
-    at = np.unique(np.linspace(0, recipe.steps - 1, 400).astype(np.int64))
-    return {
-        "spec": recipe.schedule,
-        "steps": curve.steps.tolist(),
-        "losses": curve.losses.tolist(),
-        "fitted": law.predict(curve.rates, at=curve.steps, warmup_steps=curve.warmup).tolist(),
-        "rate_steps": at.tolist(),
-        "rates": curve.rates[at].tolist(),
-        "metrics": asdict(law.metrics(curve)),
-        "updates": recipe.steps - shared,
-        "shared": shared,
-        "seconds": float(sum(own)),
-        "tokens_per_second": len(own) * recipe.tokens_per_step / sum(own) if own else 0.0,
-    }
-
-
-def _final_windows(run: Run, data: Data) -> np.ndarray:
-    """The loss of each validation window at the end of a run, float64 (windows,)."""
-    recipe = Recipe.from_dict(run.recipe)
-    state = build(recipe, data)
-    point = run.latest_checkpoint()
-    if point is None or point.step != recipe.steps:
-        raise InputError(f"{run.folder} has no checkpoint of its end: remove the folder and run again")
-    load_model(point.folder, state.model)
-    return window_losses(state.model, [torch.from_numpy(rows) for rows in data.windows(recipe)], recipe.precision)
+def _read(file: Path) -> object:
+    try:
+        return json.loads(file.read_text())
+    except ValueError:
+        return None
