@@ -85,7 +85,8 @@ def forecast_figure(result: Mapping[str, Any]) -> Figure:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, len(result["table"]), sharey=True)
-    lowest = min(min(forecast["low"]) for forecast in result["schedules"].values())
+    foretold = [min(forecast["low"]) for forecast in result["schedules"].values()]
+    lowest = min(*foretold, *(min(result["runs"][f"long-{name}"]["losses"]) for name in result["table"]))
     for k, (axes, (name, row)) in enumerate(zip(panels, result["table"].items(), strict=True)):
         forecast, run = result["schedules"][name], result["runs"][f"long-{name}"]
         first = result["plan"]["horizon"] // 8
