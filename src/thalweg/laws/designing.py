@@ -31,7 +31,7 @@ __all__ = ["Design", "design"]
 KNOTS = 65
 START = 0.3  # length of the start's decay, as a share of the steps after warmup
 DEEPEST = 9.2  # largest u: rates go down to 1e-4 of the range above the floor, beyond which no run was ever fitted
-UNIT = 1e-8  # relative gain of the objective at which a descent stops
+UNIT = 1e-7  # relative gain of the objective at which a descent stops
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -208,11 +208,12 @@ class RateSumLaw(Law):
             Loss in nats per token, and its gradient, shape (T,).
         """
         share, alpha, p = (self.params[name] for name in ("warmup_share", "alpha", "rate_power"))
-        powered = rates**p
+        powered = rates if p == 1 else rates**p
         total = float(powered[warmup_steps:].sum() + share * powered[:warmup_steps].sum())
         power = self.params["A"] * total**-alpha
         drop, gradient = self.final_drop(rates, 1 if self.warmup == "code" else max(warmup_steps, 1))
-        slope = -alpha * power / total * p * powered / np.maximum(rates, 1e-300)
+        pull = -alpha * power / total * p
+        slope = np.full(len(rates), pull) if p == 1 else pull * powered / np.maximum(rates, 1e-300)
         slope[:warmup_steps] *= share
         return self.params["L0"] + power - drop, slope - gradient
 
