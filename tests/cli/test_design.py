@@ -106,6 +106,15 @@ def test_the_table_says_what_the_json_says(result, path, capsys):
     assert [line for line in lines if line.startswith("note: ")] == [f"note: {note}" for note in result["notes"]]
 
 
+@pytest.mark.parametrize("warmup", [0, 1, 2])
+def test_the_shortest_warmups(path, capsys, warmup):
+    """One step of warmup is a step, in a schedule's spec a fraction."""
+    assert main(["design", str(path), "--steps", "300", "--peak", "3e-4", "--warmup", str(warmup), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["result"]
+    assert parse(said["schedule"]).warmup_steps(300) == warmup
+    assert said["final_loss"] < min(said["others"].values())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thalweg.schedules import Schedule
 
 __all__ = ["design"]
 
@@ -48,7 +52,7 @@ def design(
     from thalweg.files import write_atomic
     from thalweg.laws import design as solve
     from thalweg.laws import load_law
-    from thalweg.schedules import WSD, Cosine, Piecewise
+    from thalweg.schedules import Piecewise
 
     check(plot)
     fitted = load_law(law)
@@ -57,11 +61,7 @@ def design(
     if csv is not None:
         rows = "".join(f"designed,{step},{rate!r}\n" for step, rate in enumerate(best.rates.tolist()))
         write_atomic(csv, f"schedule,step,lr\n{rows}")
-    others = {
-        "cosine": Cosine(peak=peak, warmup=warmup, floor=floor),
-        "wsd, decay 0.1": WSD(peak=peak, warmup=warmup, decay=0.1, shape="1-sqrt", floor=floor),
-        "wsd, decay 0.2": WSD(peak=peak, warmup=warmup, decay=0.2, shape="1-sqrt", floor=floor),
-    }
+    others = _rivals(steps, peak, warmup, floor)
     losses = {name: fitted.final_loss(schedule, steps) for name, schedule in others.items()}
     if plot is not None:
         from thalweg.schedules.figure import plot as draw
@@ -82,3 +82,15 @@ def design(
     print(f"spec: {compact}")
     for note in best.notes:
         print(f"note: {note}")
+
+
+def _rivals(steps: int, peak: float, warmup: int, floor: float) -> dict[str, Schedule]:
+    """What the designed schedule is compared with."""
+    from thalweg.schedules import WSD, Cosine
+
+    warm = 1 / steps if warmup == 1 else warmup  # a bare 1 would mean the whole run
+    return {
+        "cosine": Cosine(peak=peak, warmup=warm, floor=floor),
+        "wsd, decay 0.1": WSD(peak=peak, warmup=warm, decay=0.1, shape="1-sqrt", floor=floor),
+        "wsd, decay 0.2": WSD(peak=peak, warmup=warm, decay=0.2, shape="1-sqrt", floor=floor),
+    }
