@@ -85,7 +85,8 @@ def test_json_holds_the_law_and_errors_on_every_curve(folder, result):
     assert {name: row["role"] for name, row in said["metrics"].items()} == dict.fromkeys(SPECS, "train") | {
         "wsd": "test"
     }
-    assert said["trust"].keys() == {"wsd"}
+    trust = law.trust(parse(SPECS["wsd"]), STEPS)
+    assert said["trust"] == {"wsd": {"level": trust.level, "reason": trust.reason, "beyond": dict(trust.beyond)}}
     assert 0 < said["seconds"] < 120
     for name, row in said["metrics"].items():  # by their definitions
         rows = [(s, loss) for s, _, loss in points(name) if s >= 50]
@@ -113,7 +114,7 @@ def test_schedules_as_toml_csv_and_none_are_the_same_law_where_they_say_the_same
 
 
 def test_the_table_says_what_the_json_says(folder, result, capsys):
-    words = ["curves.csv", "--schedules", "schedules.toml", "--train", "cosine,cosine", "--draws", "4"]
+    words = ["curves.csv", "--schedules", "schedules.toml", "--train", "constant,cosine", "--draws", "4"]
     said = result(*words)
     assert main(["fit", *words, "--out", "deep/law.json", "--plot", "law.svg"]) == 0
     out = capsys.readouterr().out
@@ -121,8 +122,13 @@ def test_the_table_says_what_the_json_says(folder, result, capsys):
         assert re.search(rf"^{name} +{row['role']} +{row['mae']:.5f} +{row['rmse']:.5f}", out, re.MULTILINE), out
     assert f"trust in wsd is {said['trust']['wsd']['level']}: {said['trust']['wsd']['reason']}" in out
     assert out.endswith("law: deep/law.json\n")
-    assert load_law("deep/law.json").params == said["params"]  # naming a curve twice does not count it twice
+    assert load_law("deep/law.json").params == said["params"]
     assert (folder / "law.svg").read_text().startswith("<?xml")
+
+
+def test_naming_a_curve_twice_does_not_count_it_twice(folder, result):
+    words = ["curves.csv", "--schedules", "schedules.toml", "--method", "plain", "--draws", "0", "--train"]
+    assert result(*words, "cosine,two,cosine")["params"] == result(*words, "cosine,two")["params"]
 
 
 def test_exports_of_trackers_give_the_fit_of_the_plain_table(folder, result):
