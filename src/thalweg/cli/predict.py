@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thalweg.laws import Trust
 
 __all__ = ["predict"]
 
@@ -37,7 +41,7 @@ def predict(
     from dataclasses import asdict
 
     from thalweg.cli.figures import check, save
-    from thalweg.cli.output import emit, table
+    from thalweg.cli.output import emit
     from thalweg.files import write_atomic
     from thalweg.laws import load_law
     from thalweg.schedules import parse
@@ -47,6 +51,7 @@ def predict(
     rates = chosen.rates(steps)
     losses = fitted.predict(chosen, steps)
     warm = chosen.warmup_steps(steps)
+    trust = None if fitted.record is None else fitted.trust(chosen, steps)
     if csv is not None:
         pairs = zip(rates.tolist(), losses.tolist(), strict=True)
         rows = "".join(f"{k},{rate!r},{loss!r}\n" for k, (rate, loss) in enumerate(pairs) if k >= warm)
@@ -55,15 +60,20 @@ def predict(
         from thalweg.web.law_figures import prediction_figure
 
         save(prediction_figure(fitted, {str(chosen): rates}, warm), plot)
-    trust = None if fitted.record is None else fitted.trust(chosen, steps)
     if json:
         result = {"law": fitted.name, "schedule": str(chosen), "steps": steps, "final_loss": float(losses[-1])}
         curve = {"warmup_steps": warm, "losses": losses, "rates": rates}
         emit("predict", result | {"trust": None if trust is None else asdict(trust)} | curve)
         return
     print(f"{chosen}, {steps} steps")
+    _print(float(losses[-1]), trust)
+
+
+def _print(final: float, trust: Trust | None) -> None:
+    from thalweg.cli.output import table
+
     if trust is None:
-        table(("final loss",), [(f"{losses[-1]:.5f} nats/token",)])
+        table(("final loss",), [(f"{final:.5f} nats/token",)])
         return
     low, high = trust.interval
     table(
