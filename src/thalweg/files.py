@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from thalweg.errors import InputError
+
 __all__ = ["sync_folder", "write_atomic"]
 
 
@@ -17,9 +19,12 @@ def write_atomic(path: str | Path, content: str | bytes) -> Path:
         content: text (UTF-8) or bytes.
 
     Raises:
+        InputError: ``path`` is a folder.
         OSError: the disk refuses; ``path`` then still holds what it held before.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content

@@ -6,7 +6,7 @@ import pytest
 from thalweg.errors import InputError
 from thalweg.laws import LAWS, MultiPower, design
 
-from .conftest import WARMUP, shape
+from .conftest import TRUTH, WARMUP, shape
 
 # parameters listed in the official repository's config.py, and the final loss its optimiser reaches in 10,000 steps;
 # its objective leaves the warmup's terms out, which is the paper's form
@@ -89,3 +89,10 @@ def test_bad_requests(truth):
     blind = LAWS["chinchilla-steps"](params={"L0": 2.0, "A": 1.0, "alpha": 0.5})
     with pytest.raises(InputError, match="degenerate"):
         design(blind, steps=2000, peak=3e-4)
+
+
+def test_freedom_to_rise_never_costs():
+    law = MultiPower(params=TRUTH | {"gamma": 0.2}, warmup="code")
+    falling = design(law, steps=300, peak=3e-4, warmup=20, floor=3e-5)
+    free = design(law, steps=300, peak=3e-4, warmup=20, floor=3e-5, monotone=False)
+    assert free.final_loss <= falling.final_loss + 1e-9

@@ -134,3 +134,20 @@ def test_bad_schedule_files(tmp_path, name, text, says):
         read_curves(put(tmp_path, "run.csv", PLAIN), schedules=tmp_path / "none.toml")
     with pytest.raises(InputError, match="do not exist"):
         read_curves(tmp_path / "none.csv")
+
+
+def test_separators_padded_headers_and_time_stamps(tmp_path):
+    semicolons = tmp_path / "semicolons.csv"
+    semicolons.write_text("step;loss;lr\n0;3.0;1e-3\n1;2.9;1e-3\n")
+    assert read_curves(semicolons)["semicolons"].losses.tolist() == [3.0, 2.9]
+    rates = tmp_path / "rates.csv"
+    rates.write_text("schedule, step, lr\na,0,1e-3\na,1,1e-3\n")
+    logged = tmp_path / "a.csv"
+    logged.write_text("step,loss\n0,3.0\n1,2.9\n")
+    assert read_curves(logged, schedules=rates)["a"].rates.tolist() == [1e-3, 1e-3]
+    logged.write_text("step,loss,lr\n1700000000,3.0,1e-3\n1700000060,2.9,1e-3\n")
+    with pytest.raises(InputError, match="time stamp"):
+        read_curves(logged)
+    logged.write_text("step,loss,lr\n0,1e300,1e-3\n1,2.9,1e-3\n")
+    with pytest.raises(InputError, match="at most 1e"):
+        read_curves(logged)

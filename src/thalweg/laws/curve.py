@@ -13,6 +13,8 @@ from thalweg.errors import InputError
 
 __all__ = ["LossCurve", "Metrics", "leading_ramp", "metrics"]
 
+MOST_LOSS = 1e6  # nats per token; more is a run that diverged
+
 
 def leading_ramp(rates: np.ndarray) -> int:
     """Length of the warmup that an array of rates begins with: its leading strictly rising steps, 0 if there are none.
@@ -34,7 +36,7 @@ class LossCurve:
         rates: learning rate of every optimizer step, warmup included, >= 0; float64 (T,).
         steps: 0-based steps at which a loss was logged, strictly increasing, in [0, T); int64 (n,). The loss belongs to
             the weights around that optimizer step, so the rate sum S(step) includes rates[step].
-        losses: nats per token, > 0; float64 (n,).
+        losses: nats per token, > 0 and at most 1e6; float64 (n,).
         warmup_steps: length of the warmup; read off the rates' leading ramp when absent.
         notes: what a reader assumed (interpolated rates, a truncated line, ...).
 
@@ -112,10 +114,12 @@ def _check_points(name: str, steps: np.ndarray, losses: np.ndarray, count: int) 
     if steps[0] < 0 or steps[-1] >= count:
         worst = steps[0] if steps[0] < 0 else steps[-1]
         raise InputError(f"curve {name!r}: step {worst:g} lies outside its {count} rates; steps count from 0")
-    bad = np.flatnonzero(~np.isfinite(losses) | (losses <= 0))
+    bad = np.flatnonzero(~np.isfinite(losses) | (losses <= 0) | (losses > MOST_LOSS))
     if len(bad):
         where = f"at step {steps[bad[0]]:g} is {losses[bad[0]]:g}"
-        raise InputError(f"curve {name!r}: the loss {where}; losses must be finite and > 0 (drop such rows)")
+        raise InputError(
+            f"curve {name!r}: the loss {where}; they must be > 0 and at most {MOST_LOSS:g}; drop such rows"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,20 +104,24 @@ def _descend(law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floo
     start = -np.log(np.maximum(1 - decay, 1e-4) ** 1.3)
     rates = np.empty(steps)
 
-    def objective(v: np.ndarray) -> tuple[float, np.ndarray]:
-        above = (peak - floor) * np.exp(-(spread @ (np.cumsum(v) if monotone else v)))
+    def objective(v: np.ndarray, falling: bool) -> tuple[float, np.ndarray]:
+        above = (peak - floor) * np.exp(-(spread @ (np.cumsum(v) if falling else v)))
         rates[warmup:] = floor + above
         rates[:warmup] = ramp * rates[warmup]
         loss, slope = law.final_slope(rates, warmup)
         slope[warmup] += ramp @ slope[:warmup]
         inner = gather @ (-slope[warmup:] * above)
-        return loss, np.cumsum(inner[::-1])[::-1] if monotone else inner
+        return loss, np.cumsum(inner[::-1])[::-1] if falling else inner
 
-    first = np.diff(start, prepend=0.0) if monotone else start
-    bounds = [(0.0, DEEPEST)] * knots
-    options = {"maxiter": 300, "maxcor": 20, "ftol": UNIT, "gtol": 1e-9}
-    end = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    objective(end.x)
+    def solve(first: np.ndarray, falling: bool) -> np.ndarray:
+        options = {"maxiter": 300, "maxcor": 20, "ftol": UNIT, "gtol": 1e-9}
+        bounds = [(0.0, DEEPEST)] * knots
+        return minimize(objective, first, (falling,), "L-BFGS-B", jac=True, bounds=bounds, options=options).x
+
+    found = solve(np.diff(start, prepend=0.0), True)
+    if not monotone:
+        found = solve(np.minimum(np.cumsum(found), DEEPEST), False)
+    objective(found, monotone)
     return np.minimum.accumulate(rates[warmup:]) if monotone else rates[warmup:].copy()  # exp rounds either way
 
 

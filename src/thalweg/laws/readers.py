@@ -19,6 +19,7 @@ from thalweg.laws.tables import Rows, read_table
 
 __all__ = ["read_curves", "read_schedules"]
 
+MOST_STEPS = 1e8  # a rate is kept for every step
 MATCH = 1e-3  # logged and scheduled rates may differ by this share of the peak (printed digits), within one step
 
 Entry = tuple[np.ndarray, int | None] | tuple[str, int | None]  # rates and warmup, or a spec string and its steps
@@ -101,7 +102,7 @@ def _entry(name: str, value: object) -> Entry:
 
 def _rate_table(path: Path, text: str) -> dict[str, Entry]:
     reader = csv.DictReader(text.splitlines())
-    columns = [column.strip() for column in reader.fieldnames or []]
+    columns = reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
     for needed in ("schedule", "step", "lr"):
         if needed not in columns:
             raise InputError(f"schedules {path.name} have no column {needed!r}; {suggest(needed, columns)}")
@@ -148,6 +149,8 @@ def _check_steps(name: str, steps: list[float]) -> None:
     if not np.all(np.isfinite(array)) or array.min() < 0 or np.any(array != np.rint(array)):
         bad = next(step for step in steps if not (np.isfinite(step) and step >= 0 and step == round(step)))
         raise InputError(f"curve {name!r}: step {bad:g} is no whole number >= 0; count optimizer steps from 0")
+    if array.max() > MOST_STEPS:
+        raise InputError(f"curve {name!r}: step {array.max():g} is above {MOST_STEPS:g}; is the column a time stamp?")
     falls = np.flatnonzero(np.diff(array) <= 0)
     if len(falls):
         first, second = array[falls[0]], array[falls[0] + 1]

@@ -55,7 +55,8 @@ def read_table(path: Path) -> dict[str, Rows]:
 
 
 def _csv(path: Path, text: str) -> dict[str, Rows]:
-    reader = csv.reader(io.StringIO(text))
+    first = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
     header = [cell.strip() for cell in next(reader)]
     lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     lower = [cell.lower() for cell in header]

@@ -35,9 +35,11 @@ def write_atlas(studies: Sequence[Mapping[str, Any]], folder: str | Path) -> Pat
         The path of ``index.html``.
 
     Raises:
-        InputError: a slug that cannot name a file, or twice the same; an unknown verdict.
+        InputError: ``folder`` is a file; a slug that cannot name a file, or twice the same; an unknown verdict.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: name a folder for the atlas")
     twice = [slug for slug, count in Counter(study["slug"] for study in studies).items() if count > 1]
     if twice:
         raise InputError(f"slug {twice[0]!r} is used by two studies: give each its own")
