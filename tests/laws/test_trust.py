@@ -64,3 +64,17 @@ def test_the_backtest_is_small_on_exact_data_and_says_so_where_the_law_does_not_
     assert trust.level == "low"
     assert "first 60 %" in trust.reason
     assert fit([LossCurve("odd", rates, steps, knee, WARMUP)], draws=0, rivals=False).record.backtest is None
+
+
+def test_a_loss_that_still_falls_fast_is_not_trusted(truth):
+    rates = shape("constant", 1200)
+    steps = np.arange(WARMUP, 1200, 10)
+    young = LossCurve("young", rates, steps, 1.0 + 400.0 / (steps + 50.0), WARMUP)
+    law = fit([young], draws=0)
+    middle = np.mean(young.losses[(steps >= 0.45 * 1190) & (steps <= 0.55 * 1190)])
+    end = np.mean(young.losses[steps >= 0.9 * 1190])
+    assert law.record.seen.falling == pytest.approx(middle / end - 1, rel=1e-12)
+    assert "still falls" not in law.trust(rates).reason
+    longer = law.trust(shape("constant", 6000))
+    assert longer.level == "low"
+    assert "still falls" in longer.reason

@@ -156,4 +156,12 @@ def seen(curves: list[LossCurve], scale: Scale) -> Seen:
         speed = max(speed, float(np.max(fall[window:] - fall[:-window], initial=0.0)))
     shapes = len({curve.rates[: curve.steps[-1] + 1].tobytes() for curve in curves})
     names, points = tuple(curve.name for curve in curves), sum(len(curve) for curve in curves)
-    return Seen(names, points, scale.peak, scale.span, int(scale.steps), least, fallen, speed, shapes)
+    falling = _late_fall(max(curves, key=lambda curve: curve.rates[: curve.steps[-1] + 1].sum()))
+    return Seen(names, points, scale.peak, scale.span, int(scale.steps), least, fallen, speed, shapes, falling)
+
+
+def _late_fall(curve: LossCurve) -> float:
+    """How much the loss falls from around the middle of a curve to its last tenth, as a share of the latter."""
+    where = curve.steps / max(int(curve.steps[-1]), 1)
+    middle, end = curve.losses[np.abs(where - 0.5) <= 0.05], curve.losses[where >= 0.9]
+    return float(middle.mean() / end.mean()) - 1 if len(middle) and len(end) else 0.0

@@ -27,6 +27,7 @@ class Seen:
         fallen: largest summed fall of the rate before a fitted point, as a share of the peak.
         speed: largest fall within a tenth of a run, as a share of the peak.
         shapes: number of different schedules among the fitted curves.
+        falling: relative fall of the loss over the last half of the curve of the largest rate sum, 0 if unknown.
     """
 
     curves: tuple[str, ...]
@@ -38,6 +39,7 @@ class Seen:
     fallen: float
     speed: float
     shapes: int
+    falling: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ The rule, applied to the worst of its parts:
 | fall within a tenth of the run / fastest seen      | <= 1.5 | <= 4   | above   |
 | least rate seen / least rate asked                 | <= 1.25| <= 10  | above   |
 | peak / fitted peak, or its inverse                 | <= 1.02| <= 1.1 | above   |
+| fall of the loss still ahead                       | <= 5 % | <= 15 % | above   |
 | error of the backtest                              | <= 1 % | <= 2 %  | above   |
 | half width of the 90 % interval / loss             | <= 0.5 %| <= 2 %| above   |
 
-The backtest fits the law to the first 60 % of every curve and foretells their ends. The interval adds in quadrature the
-bootstrap's spread, the late noise, half the spread between this law and those rivals that fit the same points at most
-twice as badly, and the backtest's error.
+The fall still ahead is that over the last half of the longest curve (the one of the largest rate sum) times log2 of
+the rate sum's ratio. The backtest fits the law to the first 60 % of every curve and foretells their ends. The
+interval adds in quadrature the bootstrap's spread, the late noise, half the spread between this law and those rivals
+that fit the same points at most twice as badly, and the backtest's error.
 
 Source: our own; docs/cards/laws.md shows how it did on schedules that were then run.
 """
@@ -40,6 +42,7 @@ RULE = {
     "speed of the fall": (1.5, 4.0),
     "least rate": (1.25, 10.0),
     "peak": (1.02, 1.1),
+    "still falling": (0.05, 0.15),
     "backtest": (0.01, 0.02),
     "interval": (0.005, 0.02),
 }
@@ -94,7 +97,8 @@ def judge(law: Law, rates: np.ndarray, warmup_steps: int) -> Trust:
     tested = record.backtest or 0.0
     half = float(np.hypot(Z90 * np.sqrt(drawn**2 + (record.noise * final) ** 2 + (spread / 2) ** 2), tested * final))
     beyond = _beyond(law, rates, warmup_steps)
-    parts = beyond | {"backtest": tested, "interval": half / final}
+    ahead = record.seen.falling * max(0.0, float(np.log2(beyond["rate sum"])))
+    parts = beyond | {"still falling": ahead, "backtest": tested, "interval": half / final}
     grades = {name: sum(value > limit for limit in RULE[name]) for name, value in parts.items()}
     worst = max(grades.values())
     level: Level = ("high", "medium", "low")[worst]
@@ -127,6 +131,7 @@ def _say(name: str, value: float) -> str:
         "speed of the fall": f"its rate falls {value:.1f} times as fast as any fitted one",
         "least rate": f"its rate goes {value:.3g} times below the least fitted one",
         "peak": f"its peak differs from the fitted one by a factor of {value:.2f}",
+        "still falling": f"beyond the fitted curves the loss still falls by some {100 * value:.0f} %",
         "backtest": f"fitted to their first 60 %, it misses the ends of its own curves by {100 * value:.1f} %",
         "interval": f"the 90 % interval is +-{100 * value:.1f} % wide",
     }[name]
