@@ -52,12 +52,11 @@ def design(
     from thalweg.files import write_atomic
     from thalweg.laws import design as solve
     from thalweg.laws import load_law
-    from thalweg.schedules import Piecewise
 
     check(plot)
     fitted = load_law(law)
     best = solve(fitted, steps=steps, peak=peak, warmup=warmup, floor=floor, monotone=not rising)
-    compact = Piecewise.through(best.rates, warmup=warmup, peak=peak)
+    compact = best.compact
     if csv is not None:
         rows = "".join(f"designed,{step},{rate!r}\n" for step, rate in enumerate(best.rates.tolist()))
         write_atomic(csv, f"schedule,step,lr\n{rows}")

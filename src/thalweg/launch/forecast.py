@@ -23,7 +23,7 @@ from thalweg.launch.outcome import curve_of, outcome, plan_dict
 from thalweg.launch.plan import PILOTS, Plan
 from thalweg.laws import Law, design, fit
 from thalweg.runs import Run
-from thalweg.schedules import Piecewise, Schedule, parse
+from thalweg.schedules import Schedule, parse
 from thalweg.train.setup import prepare
 
 __all__ = ["Forecaster"]
@@ -132,8 +132,7 @@ class Forecaster:
         law = fit(curves, "multi-power", seed=plan.recipe.seed)
         best = design(law, steps=plan.horizon, peak=plan.peak, warmup=plan.warmup, floor=plan.floor)
         law.save(self.folder / "law.json")
-        compact = Piecewise.through(best.rates, warmup=plan.warmup, peak=plan.peak)
-        schedules = {"cosine": plan.rival("cosine"), "wsd": plan.rival("wsd"), "designed": compact}
+        schedules = {"cosine": plan.rival("cosine"), "wsd": plan.rival("wsd"), "designed": best.compact}
         document = {
             "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "schedules": {name: self._prediction(law, schedule) for name, schedule in schedules.items()},

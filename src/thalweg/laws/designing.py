@@ -24,7 +24,7 @@ from thalweg.laws.rate_sum import RateSumLaw
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-    from thalweg.schedules import Schedule
+    from thalweg.schedules import Piecewise, Schedule
 
 __all__ = ["Design", "design"]
 
@@ -42,12 +42,14 @@ class Design:
         rates: learning rate of every optimizer step, warmup included, float64 (T,).
         final_loss: the law's prediction at the last step, nats per token.
         warmup_steps: length of the warmup.
+        peak: the largest rate that was allowed.
         notes: what to know before trusting it.
     """
 
     rates: np.ndarray
     final_loss: float
     warmup_steps: int
+    peak: float
     notes: tuple[str, ...]
 
     @property
@@ -56,6 +58,13 @@ class Design:
         from thalweg.schedules import Array
 
         return Array(values=self.rates)
+
+    @property
+    def compact(self) -> Piecewise:
+        """A schedule of few points within 1e-3 of the peak of every rate, with a short spec to train and print."""
+        from thalweg.schedules import Piecewise
+
+        return Piecewise.through(self.rates, warmup=self.warmup_steps, peak=self.peak)
 
 
 def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float = 0.0, monotone: bool = True) -> Design:
@@ -88,7 +97,7 @@ def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float =
     ramp = (np.arange(warmup) + 1) / max(warmup, 1)
     body = _descend(law, ramp, steps, peak=peak, floor=floor, monotone=monotone)
     rates = np.concatenate([ramp * body[0], body])
-    return Design(rates, law.final_loss(rates, warmup_steps=warmup), warmup, _notes(law, rates[warmup:], peak))
+    return Design(rates, law.final_loss(rates, warmup_steps=warmup), warmup, peak, _notes(law, rates[warmup:], peak))
 
 
 def _descend(law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floor: float, monotone: bool) -> np.ndarray:
