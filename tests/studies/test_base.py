@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from thalweg.errors import InputError
@@ -16,6 +16,7 @@ from thalweg.studies.base import Verdict, decide, load_study
 effects = st.lists(st.floats(-10, 10), min_size=2, max_size=6)
 
 
+@example(values=[5.0, 0.015625, 0.015625], threshold=5.0)  # two errors away to the last bit
 @given(effects, st.floats(-10, 10))
 def test_the_rule_is_two_standard_errors(values, threshold):
     found = decide(values, threshold=threshold)
@@ -28,7 +29,7 @@ def test_the_rule_is_two_standard_errors(values, threshold):
     elif found.state == "not reproduced":
         assert found.effect + 2 * found.error < threshold
     else:
-        assert abs(found.effect - threshold) <= 2 * found.error
+        assert found.effect - 2 * found.error <= threshold <= found.effect + 2 * found.error
 
 
 def test_examples():
