@@ -17,7 +17,7 @@ from math import isqrt
 
 import numpy as np
 
-__all__ = ["permute", "random_words"]
+__all__ = ["hash64", "permute", "random_words"]
 
 ROUNDS = 6
 """Four are enough for large n (Luby and Rackoff); six also mix the halves of a handful of items."""
@@ -55,14 +55,22 @@ def _rounds(index: np.ndarray, a: np.uint64, b: np.uint64, keys: tuple[np.uint64
     x, y = index // b, index % b
     for number, key in enumerate(keys):
         if number % 2:
-            y = (y + _hash(x, key) % b) % b
+            y = (y + hash64(x, key) % b) % b
         else:
-            x = (x + _hash(y, key) % a) % a
+            x = (x + hash64(y, key) % a) % a
     return x * b + y
 
 
-def _hash(value: np.ndarray, key: np.uint64) -> np.ndarray:
-    """splitmix64's finaliser of value + key, modulo 2^64 (arrays wrap silently)."""
+def hash64(value: np.ndarray, key: np.uint64) -> np.ndarray:
+    """splitmix64's finaliser of value + key, modulo 2^64 (arrays wrap silently).
+
+    Args:
+        value: uint64, any shape.
+        key: added first.
+
+    Returns:
+        uint64 of the same shape; for one key a bijection of the 64-bit numbers.
+    """
     z = value + key
     z ^= z >> np.uint64(30)
     z *= np.uint64(0xBF58476D1CE4E5B9)

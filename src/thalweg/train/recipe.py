@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-import msgspec
 import numpy as np
 
 from thalweg.errors import InputError, suggest
 from thalweg.nn.config import ModelConfig
 from thalweg.schedules import parse
+from thalweg.toml import check_keys, from_document, plain, read_toml, write_toml
 from thalweg.train.depth import DepthSchedule, Stacking, make_depth
 
 __all__ = ["CheckpointRecipe", "DataRecipe", "EvaluationRecipe", "Recipe", "load_recipe"]
@@ -186,13 +185,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, as TOML holds them."""
-        return msgspec.json.decode(msgspec.json.encode(self))
+        return plain(self)
 
     def to_toml(self) -> str:
         """The recipe as TOML text; ``load_recipe`` reads it back equal."""
-        import tomli_w
-
-        return tomli_w.dumps(self.to_dict())
+        return write_toml(self.to_dict())
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Recipe:
@@ -202,18 +199,13 @@ class Recipe:
             InputError: an unknown key (the nearest is named), a wrong type, a value out of range.
         """
         document = dict(document)
-        _check_keys(cls, document, "")
+        check_keys(cls, document, more={ModelConfig: {"size"}})
         if isinstance(document.get("model"), dict):
             try:
                 document["model"] = ModelConfig.from_dict(document["model"]).to_dict()
             except InputError as error:
                 raise InputError(f"model: {error}") from None
-        try:
-            return msgspec.convert(document, cls, strict=True)
-        except msgspec.ValidationError as error:
-            raise InputError(_friendly(error)) from None
-        except OverflowError:
-            raise InputError("a number of the recipe has more than 64 bits: make it smaller") from None
+        return from_document(cls, document, what="recipe")
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -222,14 +214,9 @@ def load_recipe(path: str | Path) -> Recipe:
     Raises:
         InputError: no such file, not TOML, or see ``Recipe.from_dict``.
     """
+    document = read_toml(path, "recipe")
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path} cannot be read: {error}") from None
-    try:
-        return Recipe.from_dict(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {path} is not TOML: {error}") from None
+        return Recipe.from_dict(document)
     except InputError as error:
         raise InputError(f"recipe {path}: {error}") from None
 
@@ -237,25 +224,6 @@ def load_recipe(path: str | Path) -> Recipe:
 def _tuples(value: Any) -> Any:
     """Lists, which TOML has, as the tuples that optimizers take."""
     return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
-
-
-def _check_keys(cls: type, document: Any, where: str) -> None:
-    if not isinstance(document, dict):
-        return
-    hints = get_type_hints(cls)
-    known = {f.name: hints[f.name] for f in fields(cls)} | ({"size": str} if cls is ModelConfig else {})
-    for key, value in document.items():
-        if key not in known:
-            raise InputError(f"unknown key {where + key!r}: {suggest(key, known)}")
-        if is_dataclass(known[key]):
-            _check_keys(known[key], value, f"{where}{key}.")
-
-
-def _friendly(error: msgspec.ValidationError) -> str:
-    if isinstance(error.__cause__, InputError):  # raised by a recipe's own check, which names the key
-        return str(error.__cause__)
-    message, _, path = str(error).partition(" - at `$.")
-    return f"{path.rstrip('`')}: {message}" if path else message
 
 
 def _at_least(name: str, value: int, low: int) -> None:
