@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from thalweg.laws.designing import design as design
     from thalweg.laws.fitting import fit as fit
     from thalweg.laws.law import Law as Law
+    from thalweg.laws.learning_curves import LearningCurve as LearningCurve
+    from thalweg.laws.learning_curves import fit_learning_curve as fit_learning_curve
+    from thalweg.laws.mixtures import ExponentialMixing as ExponentialMixing
+    from thalweg.laws.mixtures import Memorization as Memorization
+    from thalweg.laws.mixtures import MixtureAdvice as MixtureAdvice
+    from thalweg.laws.mixtures import PowerCurves as PowerCurves
+    from thalweg.laws.mixtures import optimal_mixture as optimal_mixture
     from thalweg.laws.momentum import MomentumLaw as MomentumLaw
     from thalweg.laws.multi_power import MultiPower as MultiPower
     from thalweg.laws.one_power import OnePower as OnePower
@@ -32,7 +39,14 @@ HOMES = {
     "LAWS": "registry",
     "ChinchillaSize": "chinchilla_size",
     "ChinchillaSteps": "chinchilla_steps",
+    "ExponentialMixing": "mixtures",
     "Law": "law",
+    "LearningCurve": "learning_curves",
+    "Memorization": "mixtures",
+    "MixtureAdvice": "mixtures",
+    "PowerCurves": "mixtures",
+    "fit_learning_curve": "learning_curves",
+    "optimal_mixture": "mixtures",
     "LossCurve": "curve",
     "Metrics": "curve",
     "MomentumLaw": "momentum",
