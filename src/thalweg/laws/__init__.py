@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from thalweg.laws.multi_power import MultiPower as MultiPower
     from thalweg.laws.one_power import OnePower as OnePower
     from thalweg.laws.readers import read_curves as read_curves
+    from thalweg.laws.reuse import ReuseLaw as ReuseLaw
+    from thalweg.laws.reuse import effective_reuse as effective_reuse
     from thalweg.laws.store import load_law as load_law
     from thalweg.laws.trust import Trust as Trust
 
@@ -54,7 +56,9 @@ HOMES = {
     "OnePower": "one_power",
     "SizeTable": "chinchilla_size",
     "Trust": "trust",
+    "ReuseLaw": "reuse",
     "compare": "comparing",
+    "effective_reuse": "reuse",
     "Design": "designing",
     "design": "designing",
     "fit": "fitting",

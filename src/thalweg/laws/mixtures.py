@@ -233,7 +233,8 @@ def _solve_separable(law: Separable, p: np.ndarray, samples: float, caps: np.nda
 
     if caps[p > 0].sum() <= 1:
         return np.where(p > 0, caps, 0.0)
-    q = shares(brentq(lambda log_level: shares(log_level).sum() - 1, -600.0, 600.0, xtol=1e-13, rtol=1e-15))
+    root = brentq(lambda log_level: shares(log_level).sum() - 1, -600.0, 600.0, xtol=1e-13, rtol=1e-15)
+    q = shares(float(root))  # pyrefly: ignore
     return q / q.sum()
 
 
