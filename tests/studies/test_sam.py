@@ -15,7 +15,6 @@ from thalweg.optim import SAM
 from thalweg.optim.ascent import ascent_loss_gradient
 from thalweg.studies.base import expected
 from thalweg.studies.sam import network, study, toys
-from thalweg.studies.sam.curvature import curvature
 
 Records = list[dict[str, Any]]
 POINT = (0.3, -0.2, 0.15, -0.4)
@@ -96,24 +95,37 @@ def test_full_batch_ends_where_the_top_eigenvalue_is_least():
     assert record["alignment"] > 0.999
 
 
-def test_curvature_is_that_of_the_dense_hessian():
-    problem = network.Problem.make(study.Network(width=3, examples=10), seed=0, device="cpu")
-    point = problem.point()
-    hessian = torch.autograd.functional.hessian(problem.at, point)
+def flat_loss(problem):
+    """The mean squared error of all images, written out, as a function of flat weights."""
+    shapes = {name: p.shape for name, p in problem.model.named_parameters()}
+
+    def loss(weights):
+        pieces = weights.split([shape.numel() for shape in shapes.values()])
+        named = {name: piece.view(shape) for (name, shape), piece in zip(shapes.items(), pieces, strict=True)}
+        outputs = torch.func.functional_call(problem.model, named, (problem.images,))[:, 0]
+        return ((outputs - problem.targets) ** 2).mean()
+
+    return loss
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_what_is_measured_is_that_of_the_dense_hessian_where_descent_ends(kind):
+    config = study.Network(kind=kind, width=2, examples=10, settle=5)
+    problem = network.Problem.make(config, seed=0, device="cpu")
+    here, loss = problem.point(), flat_loss(problem)
+    found = network.measure(problem, config)
+    assert torch.equal(problem.point(), here)
+    problem.descend(config.settle, config.descent_rate)
+    there = problem.point()
+    hessian = torch.autograd.functional.hessian(loss, there)
     values, vectors = torch.linalg.eigh(hessian)
-    found = curvature(problem.at, point, iterations=60)
-    assert found.top == pytest.approx(values[-1].item(), rel=1e-8)
-    assert found.trace == pytest.approx(torch.trace(hessian).item(), rel=1e-10)
-    assert abs(torch.dot(found.vector, vectors[:, -1])).item() == pytest.approx(1, abs=1e-6)
-    spread = (hessian - torch.diag(hessian.diag())).square().sum().mul(2 / 4000).sqrt()  # of z.H z, random signs
-    assert abs(curvature(problem.at, point, probes=4000).trace - found.trace) < 4 * spread
-    assert curvature(lambda x: (x**2).sum() / 2, torch.ones(3, dtype=torch.float64)).top == pytest.approx(1)
-
-
-def test_a_problem_as_function_of_flat_weights_is_the_model():
-    for kind in ("mlp", "cnn"):
-        problem = network.Problem.make(study.Network(kind=kind, width=2, examples=6), seed=1, device="cpu")
-        assert problem.at(problem.point()).item() == pytest.approx(problem.loss().item(), rel=1e-12)
+    slope = torch.func.grad(loss)(here)
+    assert found["loss"] == pytest.approx(loss(here).item(), rel=1e-12)
+    assert found["settled"] == pytest.approx(loss(there).item(), rel=1e-12)
+    assert found["top"] == pytest.approx(values[-1].item(), rel=1e-10)
+    assert found["trace"] == pytest.approx(torch.trace(hessian).item(), rel=1e-10)
+    assert found["alignment"] == pytest.approx(abs(torch.dot(slope / slope.norm(), vectors[:, -1])).item(), abs=1e-6)
+    assert found["moved"] == pytest.approx((there - here).norm().item(), rel=1e-12)
 
 
 def test_records_are_plain_json_and_all_arms_start_alike(smoke: Records) -> None:

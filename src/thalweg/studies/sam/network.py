@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from thalweg.landscape import Point, Settings, eigenpairs, operator, subspace_share, trace
 from thalweg.optim import SAM
 from thalweg.studies.base import Record
-from thalweg.studies.sam.curvature import Curvature, curvature
 from thalweg.tasks import digits
 
 if TYPE_CHECKING:
@@ -49,14 +50,11 @@ class Problem:
 
     def loss(self, rows: Tensor | slice = slice(None)) -> Tensor:
         """Mean squared error of some of the images."""
-        return (self.model(self.images[rows]).squeeze(1) - self.targets[rows]).square().mean()
+        return _squared_error(self.model, (self.images[rows], self.targets[rows]))
 
-    def at(self, weights: Tensor) -> Tensor:
-        """The loss of all images as a function of flat weights."""
-        pieces = weights.split([p.numel() for p in self.model.parameters()])
-        named = {name: w.view_as(p) for (name, p), w in zip(self.model.named_parameters(), pieces, strict=True)}
-        outputs = torch.func.functional_call(self.model, named, (self.images,)).squeeze(1)
-        return (outputs - self.targets).square().mean()
+    def landscape(self) -> Point:
+        """The loss of all images around the present weights."""
+        return Point(self.model, _squared_error, [(self.images, self.targets)], Settings(chunk=128, back_end="cached"))
 
     def point(self) -> Tensor:
         """The weights, flat, a copy."""
@@ -77,6 +75,10 @@ class Problem:
             if loss.item() <= until:
                 return
             optimizer.step()
+
+
+def _squared_error(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return (model(batch[0]).squeeze(1) - batch[1]).square().mean()
 
 
 def build(config: Network) -> nn.Module:
@@ -136,18 +138,18 @@ def measure(problem: Problem, config: Network) -> Record:
 
     The theory's flows are on the minima: SAM itself keeps a distance of the order of rate times radius.
     """
-    here = problem.point()
-    loss = problem.at(here)
-    g = torch.func.grad(problem.at)(here)
+    weights, here = problem.point(), problem.landscape()
     problem.descend(config.settle, config.descent_rate)
-    settled = problem.point()
-    problem.place(here)
-    found: Curvature = curvature(problem.at, settled, probes=config.probes)
+    settled, minimum = problem.point(), problem.landscape()
+    problem.place(weights)
+    op = operator(minimum)
+    pairs = eigenpairs(op, tolerance=1e-12)
+    total = trace(op, config.probes, method="hutchinson") if config.probes else trace(op, method="exact")
     return {
-        "loss": float(loss),
-        "settled": float(problem.at(settled)),
-        "top": found.top,
-        "trace": found.trace,
-        "alignment": abs(float(torch.dot(g / g.norm(), found.vector))),
-        "moved": float((settled - here).norm()),
+        "loss": here.loss(),
+        "settled": minimum.loss(),
+        "top": float(pairs.values[0]),
+        "trace": total.value,
+        "alignment": math.sqrt(subspace_share(here.gradient(), pairs)),
+        "moved": float((settled - weights).norm()),
     }
