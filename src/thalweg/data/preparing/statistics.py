@@ -1,0 +1,162 @@
+"""Numbers about a text by which documents are filtered or scored: lengths, shares of symbols and letters, repetition.
+
+Source: Gopher (arXiv 2112.11446), appendix A.1; C4 (arXiv 1910.10683), section 2.2.
+Differs: 1. words are split at white space, sentences end where a word ends in ``.``, ``!`` or ``?``; 2. shares of
+repeated n-grams count the characters of words, each once; 3. C4's rules on single lines judge the whole document.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import MappingProxyType
+
+__all__ = ["PRESETS", "STATISTICS", "Measured"]
+
+STOP_WORDS = frozenset("the be to of and that have with".split())
+BULLETS = ("-", "*", "•", "‣", "▪", "◦", "–", "—")
+ENDS = (".", "!", "?", '"', "”")
+LETTER = re.compile(r"[^\W\d_]")
+
+
+class Measured:
+    """A text with its words and lines, split once."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Split at white space."""
+        return self.text.split()
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Not empty, without outer white space."""
+        return [line for part in self.text.split("\n") if (line := part.strip())]
+
+    @cached_property
+    def paragraphs(self) -> list[str]:
+        """Between empty lines."""
+        return [part for piece in re.split(r"\n\s*\n", self.text) if (part := piece.strip())]
+
+    def share(self, test: Callable[[str], bool], of: Sequence[str]) -> float:
+        """Share of ``of`` that passes; 0 of nothing."""
+        return sum(map(test, of)) / len(of) if of else 0.0
+
+
+def _mean_word_length(m: Measured) -> float:
+    return sum(map(len, m.words)) / len(m.words) if m.words else 0.0
+
+
+def _symbols(m: Measured) -> float:
+    marks = m.text.count("#") + m.text.count("…") + m.text.count("...")
+    return marks / len(m.words) if m.words else 0.0
+
+
+def _letters(m: Measured) -> float:
+    characters = sum(map(len, m.words))
+    return len(LETTER.findall(m.text)) / characters if characters else 0.0
+
+
+def _compression(m: Measured) -> float:
+    data = m.text.encode("utf-8", "surrogatepass")
+    return len(zlib.compress(data, 6)) / len(data) if data else 0.0
+
+
+def _repeated(parts: list[str], *, characters: bool) -> float:
+    """Share of parts, or of their characters, that have come before."""
+    seen: set[str] = set()
+    repeats = [part for part in parts if part in seen or seen.add(part)]
+    if characters:
+        return sum(map(len, repeats)) / (sum(map(len, parts)) or 1)
+    return len(repeats) / (len(parts) or 1)
+
+
+def _top_ngram(m: Measured, length: int) -> float:
+    """Share of the words' characters in the commonest run of ``length`` words, if it comes twice; ties: the longest."""
+    counts = Counter(zip(*(m.words[i:] for i in range(length)), strict=False))
+    if not counts:
+        return 0.0
+    most = max(counts.values())
+    size = max(sum(map(len, run)) for run, count in counts.items() if count == most)
+    return min(1.0, most * size / sum(map(len, m.words))) if most > 1 else 0.0
+
+
+def _repeated_ngrams(m: Measured, length: int) -> float:
+    """Share of the words' characters inside runs of ``length`` words that come more than once."""
+    runs = list(zip(*(m.words[i:] for i in range(length)), strict=False))
+    counts = Counter(runs)
+    covered = bytearray(len(m.words))
+    for start, run in enumerate(runs):
+        if counts[run] > 1:
+            covered[start : start + length] = b"\1" * length
+    inside = sum(len(word) for word, mark in zip(m.words, covered, strict=True) if mark)
+    return inside / (sum(map(len, m.words)) or 1)
+
+
+STATISTICS: MappingProxyType[str, Callable[[Measured], float]] = MappingProxyType(
+    {
+        "characters": lambda m: len(m.text),
+        "words": lambda m: len(m.words),
+        "mean_word_length": _mean_word_length,
+        "symbols_per_word": _symbols,
+        "letter_share": _letters,
+        "alphabetic_words": lambda m: m.share(lambda word: LETTER.search(word) is not None, m.words),
+        "stop_words": lambda m: len(STOP_WORDS & {word.lower().strip(".,;:!?\"'()") for word in m.words}),
+        "unique_words": lambda m: len(set(m.words)) / (len(m.words) or 1),
+        "bullet_lines": lambda m: m.share(lambda line: line.startswith(BULLETS), m.lines),
+        "ellipsis_lines": lambda m: m.share(lambda line: line.endswith(("…", "...")), m.lines),
+        "ended_lines": lambda m: m.share(lambda line: line.endswith(ENDS), m.lines),
+        "sentences": lambda m: sum(word.rstrip("\"'”’)").endswith((".", "!", "?")) for word in m.words),
+        "curly_brackets": lambda m: m.text.count("{"),
+        "lorem_ipsum": lambda m: m.text.lower().count("lorem ipsum"),
+        "javascript_lines": lambda m: m.share(lambda line: "javascript" in line.lower(), m.lines),
+        "compression": _compression,
+        "repeated_lines": lambda m: _repeated(m.lines, characters=False),
+        "repeated_line_characters": lambda m: _repeated(m.lines, characters=True),
+        "repeated_paragraphs": lambda m: _repeated(m.paragraphs, characters=False),
+        "repeated_paragraph_characters": lambda m: _repeated(m.paragraphs, characters=True),
+        **{f"top_{n}gram": lambda m, n=n: _top_ngram(m, n) for n in (2, 3, 4)},
+        **{f"repeated_{n}grams": lambda m, n=n: _repeated_ngrams(m, n) for n in range(5, 11)},
+    }
+)
+"""Numbers by name. Shares lie in [0, 1]; ``compression`` is zlib's size over the size in bytes."""
+
+INFINITY = float("inf")
+QUALITY = {
+    "words": (50, 100_000),
+    "mean_word_length": (3, 10),
+    "symbols_per_word": (0, 0.1),
+    "bullet_lines": (0, 0.9),
+    "ellipsis_lines": (0, 0.3),
+    "alphabetic_words": (0.8, 1),
+    "stop_words": (2, INFINITY),
+}
+REPETITION = {
+    "repeated_lines": (0, 0.3),
+    "repeated_paragraphs": (0, 0.3),
+    "repeated_line_characters": (0, 0.2),
+    "repeated_paragraph_characters": (0, 0.2),
+    **{f"top_{n}gram": (0, high) for n, high in ((2, 0.2), (3, 0.18), (4, 0.16))},
+    **{f"repeated_{n}grams": (0, 0.15 - 0.01 * (n - 5)) for n in range(5, 11)},
+}
+PRESETS: MappingProxyType[str, dict[str, tuple[float, float]]] = MappingProxyType(
+    {
+        "none": {},
+        "gopher": {**QUALITY, **REPETITION},
+        "gopher-quality": QUALITY,
+        "gopher-repetition": REPETITION,
+        "c4": {
+            "curly_brackets": (0, 0),
+            "lorem_ipsum": (0, 0),
+            "sentences": (3, INFINITY),
+            "ended_lines": (0.5, 1),
+            "javascript_lines": (0, 0.1),
+        },
+    }
+)
+"""Limits by name: a document whose statistic lies outside [low, high] is removed."""
