@@ -114,9 +114,8 @@ def eigenpairs(
         space.extend(space.next_block(limit - space.size))
     small = torch.from_numpy(np.ascontiguousarray(vectors[:, best])).to(space.basis)
     found = space.basis[: space.size].T @ small
-    pairs = Eigenpairs(
-        values[best], found / found.norm(dim=0), residuals, tolerance, op.products - before, values, space.floor
-    )
+    found /= found.norm(dim=0, dtype=torch.float64)  # in float32 a norm down long columns is off by 1e-4
+    pairs = Eigenpairs(values[best], found, residuals, tolerance, op.products - before, values, space.floor)
     if not pairs.converged:
         worst = int(np.argmax(residuals - tolerance * abs(pairs.values)))
         warnings.warn(
