@@ -3,8 +3,8 @@
 Two documents with Jaccard similarity s of their sets of word 5-grams agree in one minimum with probability s, in a band
 of r minima with s^r, and in at least one of b bands with 1 − (1 − s^r)^b.
 
-Source: Kaiyuan-2B (arXiv 2512.07612), its code thu-pacman/Kaiyuan-Spark, ``datafiner/deduplication``; the choice of bands
-is datasketch's. The same defaults give the same minima, bit for bit.
+Source: Kaiyuan-2B (arXiv 2512.07612), its code thu-pacman/Kaiyuan-Spark, ``datafiner/deduplication``; the choice of
+bands is datasketch's. The same defaults give the same minima, bit for bit.
 Differs: 1. sums of ``a·h + b`` are reduced modulo 2^61 − 1 by shifts, which is the same number; 2. bands are compared
 by the first 16 bytes of their SHA-1, not by their 72 bytes; 3. Chinese is split like every text, without jieba.
 """
@@ -33,11 +33,10 @@ BLOCK = 256
 TEXT_BLOCK = 1 << 20
 """Characters normalised and hashed at once, or one document if it is longer."""
 
-NUMBER = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")
+NUMBER = re.compile(r"\d+(?:[.,،٫⎖⎗⎘]\d+)?")  # noqa: RUF001
 NON_WORD = re.compile(r"\W")
-PUNCTUATION = "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»•" + "".join(
-    map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160)))
-)
+MARKS = "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»•"  # noqa: RUF001
+PUNCTUATION = MARKS + "".join(map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))))
 SPACES = str.maketrans(PUNCTUATION, " " * len(PUNCTUATION))
 
 
@@ -161,7 +160,7 @@ class MinHasher:
         return minima
 
     def _permuted(self, hashes: np.ndarray) -> np.ndarray:
-        """(permutations, shingles): x mod 2^61 − 1 = (x mod 2^61 + x div 2^61), less the prime where that reaches it."""
+        """(permutations, shingles): x mod 2^61 − 1 is x mod 2^61 + x div 2^61, less the prime where it is reached."""
         values = np.multiply.outer(self.factors, hashes)
         values += self.summands[:, None]
         high = values >> np.uint64(61)

@@ -26,7 +26,8 @@ def ngram_hashes(words: np.ndarray, offsets: np.ndarray, length: int) -> tuple[n
     """Hashes of the runs of ``length`` words that lie inside one text: the polynomial Σ w_i·m^(length − i) mod 2^64.
 
     Args:
-        words, offsets: of ``word_hashes``.
+        words: uint64 (n,), of ``word_hashes``.
+        offsets: int64 (texts + 1,), likewise.
         length: words in a run, >= 1.
 
     Returns:

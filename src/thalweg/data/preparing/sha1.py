@@ -23,7 +23,7 @@ LANES = 8192
 START = tuple(np.uint32(word) for word in (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0))
 CONSTANTS = tuple(np.uint32(word) for word in (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6))
 KEPT = np.array([0, 0, 0xFF000000, 0xFFFF0000, 0xFFFFFF00, 0xFFFFFFFF], dtype=np.uint32)
-"""Bits of a word that belong to the message, by its bytes in that word + 1; below zero counts as −1."""
+"""Bits of a word that belong to the message, by one more than its bytes there; index 0: none, nor its closing bit."""
 CLOSING = np.array([0, 0x80000000, 0x00800000, 0x00008000, 0x00000080, 0], dtype=np.uint32)
 """The bit after the message, likewise."""
 

@@ -17,8 +17,9 @@ from types import MappingProxyType
 __all__ = ["PRESETS", "STATISTICS", "Measured"]
 
 STOP_WORDS = frozenset("the be to of and that have with".split())
-BULLETS = ("-", "*", "•", "‣", "▪", "◦", "–", "—")
+BULLETS = ("-", "*", "•", "‣", "▪", "◦", "–", "—")  # noqa: RUF001
 ENDS = (".", "!", "?", '"', "”")
+CLOSING = "\"'”’)"  # noqa: RUF001
 LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -111,7 +112,7 @@ STATISTICS: MappingProxyType[str, Callable[[Measured], float]] = MappingProxyTyp
         "bullet_lines": lambda m: m.share(lambda line: line.startswith(BULLETS), m.lines),
         "ellipsis_lines": lambda m: m.share(lambda line: line.endswith(("…", "...")), m.lines),
         "ended_lines": lambda m: m.share(lambda line: line.endswith(ENDS), m.lines),
-        "sentences": lambda m: sum(word.rstrip("\"'”’)").endswith((".", "!", "?")) for word in m.words),
+        "sentences": lambda m: sum(word.rstrip(CLOSING).endswith((".", "!", "?")) for word in m.words),
         "curly_brackets": lambda m: m.text.count("{"),
         "lorem_ipsum": lambda m: m.text.lower().count("lorem ipsum"),
         "javascript_lines": lambda m: m.share(lambda line: "javascript" in line.lower(), m.lines),
