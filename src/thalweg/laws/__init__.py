@@ -9,6 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thalweg.laws.capacity import FactLoss as FactLoss
+    from thalweg.laws.capacity import TextLoss as TextLoss
+    from thalweg.laws.capacity import allocate_capacity as allocate_capacity
+    from thalweg.laws.capacity import critical_ratios as critical_ratios
     from thalweg.laws.chinchilla_size import ChinchillaSize as ChinchillaSize
     from thalweg.laws.chinchilla_size import SizeTable as SizeTable
     from thalweg.laws.chinchilla_steps import ChinchillaSteps as ChinchillaSteps
@@ -18,6 +22,11 @@ if TYPE_CHECKING:
     from thalweg.laws.designing import Design as Design
     from thalweg.laws.designing import design as design
     from thalweg.laws.fitting import fit as fit
+    from thalweg.laws.knowledge import KnowledgeAdvice as KnowledgeAdvice
+    from thalweg.laws.knowledge import ThresholdLaw as ThresholdLaw
+    from thalweg.laws.knowledge import compact_gain as compact_gain
+    from thalweg.laws.knowledge import matched_share as matched_share
+    from thalweg.laws.knowledge import threshold_popularity as threshold_popularity
     from thalweg.laws.law import Law as Law
     from thalweg.laws.learning_curves import LearningCurve as LearningCurve
     from thalweg.laws.learning_curves import fit_learning_curve as fit_learning_curve
@@ -56,7 +65,16 @@ HOMES = {
     "OnePower": "one_power",
     "SizeTable": "chinchilla_size",
     "Trust": "trust",
+    "FactLoss": "capacity",
+    "KnowledgeAdvice": "knowledge",
     "ReuseLaw": "reuse",
+    "TextLoss": "capacity",
+    "ThresholdLaw": "knowledge",
+    "allocate_capacity": "capacity",
+    "compact_gain": "knowledge",
+    "critical_ratios": "capacity",
+    "matched_share": "knowledge",
+    "threshold_popularity": "knowledge",
     "compare": "comparing",
     "effective_reuse": "reuse",
     "Design": "designing",
