@@ -13,15 +13,17 @@ whole range of A the answer is exact and says so.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.landscape.differences import share_outside, two_levels
 from thalweg.landscape.matrix import Symmetric, basis_dtype, gaussians, signs
+from thalweg.landscape.operators import CurvatureOp
 
-__all__ = ["Estimate", "adaptive", "hutch_plus_plus", "hutchinson", "trace", "xtrace"]
+__all__ = ["Estimate", "adaptive", "differences", "hutch_plus_plus", "hutchinson", "trace", "xtrace"]
 
 
 class Estimate(NamedTuple):
@@ -88,23 +90,40 @@ def adaptive(op: Symmetric, products: int, *, seed: int = 0) -> Estimate:
 
     With images y_i of the test vectors, the share of |y_i|^2 outside the span of the other images, on average, is what
     a sketch would leave of the variance; as it halves the number of samples, it pays where that share is below a half.
+    Of a Hessian the probes are taken by differences of gradients (``two_levels``).
 
     Raises:
         InputError: fewer than four products.
     """
     _at_least(products, 4)
+    if _differs(op) and 20 <= products < op.n:
+        found = two_levels(op, products, seed=seed, sketch=True)
+        return xtrace(op, products, seed=seed) if found is None else Estimate(*found)
     count = min(products // 2, op.n)
     tests = _sphere(op, count, seed)
     images = op.rows(tests)
-    triangle = torch.linalg.qr(images.T, mode="r")[1].double()
-    size = triangle.diagonal().abs()
-    if count == op.n or float(size.min()) <= 1e-10 * float(size.max()):
-        return _xtrace(op, tests, images)
-    outside = 1 / torch.linalg.inv(triangle).square().sum(dim=1)  # squared distance to the span of the others
-    if float((outside / triangle.square().sum(dim=0)).mean()) < 0.5:
+    if count == op.n or share_outside(images) < 0.5:
         return _xtrace(op, tests, images)
     more = _sphere(op, products - count, seed + 1)
     return _mean(torch.cat([_forms(tests, images), _forms(more, op.rows(more))]), 0.0, products)
+
+
+def differences(op: Symmetric, products: int, *, seed: int = 0) -> Estimate:
+    """Hutchinson's mean with a gradient for each probe, and four exact products that take the bias off.
+
+    Raises:
+        InputError: fewer than eight products, or another matrix than a Hessian in float32 or float64.
+    """
+    _at_least(products, 8)
+    if not _differs(op):
+        raise InputError("method='differences' takes gradients of a loss: give a hessian(...) in float32 or float64")
+    found = two_levels(op, products, seed=seed)
+    assert found is not None
+    return Estimate(*found)
+
+
+def _differs(op: Symmetric) -> TypeGuard[CurvatureOp]:
+    return isinstance(op, CurvatureOp) and op.kind == "hessian" and op.dtype in (torch.float32, torch.float64)
 
 
 def _sphere(op: Symmetric, count: int, seed: int) -> Tensor:
@@ -156,7 +175,7 @@ def trace(
     op: Symmetric,
     products: int = 64,
     *,
-    method: Literal["auto", "adaptive", "hutchinson", "hutch++", "xtrace", "exact"] = "auto",
+    method: Literal["auto", "adaptive", "hutchinson", "hutch++", "xtrace", "differences", "exact"] = "auto",
     seed: int = 0,
 ) -> Estimate:
     """The sum of the eigenvalues.
@@ -175,7 +194,13 @@ def trace(
     if method == "exact":
         eye = torch.eye(op.n, dtype=op.dtype, device=op.device)
         return Estimate(float(_forms(eye, op.rows(eye)).sum()), 0.0, op.n)
-    ways = {"adaptive": adaptive, "hutchinson": hutchinson, "hutch++": hutch_plus_plus, "xtrace": xtrace}
+    ways = {
+        "adaptive": adaptive,
+        "differences": differences,
+        "hutchinson": hutchinson,
+        "hutch++": hutch_plus_plus,
+        "xtrace": xtrace,
+    }
     if method not in ways:
         raise InputError(f"method={method!r} is not known: known: auto, exact, {', '.join(sorted(ways))}")
     return ways[method](op, products, seed=seed)
