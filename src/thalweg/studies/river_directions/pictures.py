@@ -52,9 +52,11 @@ def draw(records: Sequence[Record]) -> Figure:
         each.spines[["right", "top"]].set_visible(False)
     for place, arm in zip(axes.flat[4:], arms, strict=False):
         _plane(page, place, records, arm)
-    seeds = len({record["seed"] for record in records})
+    count = len({record["seed"] for record in records})
+    seeds = "one seed" if count == 1 else f"{count} seeds"
     page.supxlabel(
-        f"Means over {seeds} seeds with two standard errors; small dots are seeds. Hessian at the end of the decay.",
+        f"Means over {seeds} with two standard errors; small dots are seeds. Hessian at the end of the decay, but for "
+        "the traces. Planes: distances in the unit of the weights, axes to different scales.",
         fontsize=8,
         x=0.01,
         ha="left",
@@ -125,6 +127,7 @@ def _gains(axes: Axes, records: Sequence[Record], arms: Sequence[str]) -> None:
         )
     axes.axhline(0, color="black", lw=0.8)
     axes.set_xticks(range(len(names)), list(names.values()), fontsize=8)
+    axes.margins(y=0.25)
     axes.set(ylabel="fall of the loss (nats/token)", title="What the decay gains")
     axes.legend(fontsize=8, frameon=False)
 
@@ -163,7 +166,7 @@ def _plane(page: Figure, axes: Axes, records: Sequence[Record], arm: str) -> Non
     rise = np.array(row["rise"])
     stable, decay = (np.array(row[name]["places"]) for name in ("stable", "decay"))
     filled = axes.contourf(row["x"], row["y"], rise, levels=rise.max() * np.linspace(0, 1, 13) ** 2, cmap="viridis_r")
-    page.colorbar(filled, ax=axes, format="%.2g", shrink=0.85).set_label("loss above the lowest point (nats/token)")
+    page.colorbar(filled, ax=axes, format="%.2g", shrink=0.85).set_label("loss above the lowest point\n(nats/token)")
     for places, colour, marker, word in (
         (stable, "#000000", "o", "stable phase goes on"),
         (decay, "#D55E00", "D", "decay"),
@@ -174,5 +177,4 @@ def _plane(page: Figure, axes: Axes, records: Sequence[Record], arm: str) -> Non
         xlabel=f"along the stable move (unit of weights); up to {far:.2g} off the plane", ylabel="towards the decay"
     )
     axes.set_title(f"Loss plane, {WORDS[arm]}, seed {row['seed']}")
-    axes.set_aspect("equal")
     axes.legend(fontsize=7.5, loc="upper right", framealpha=0.85)

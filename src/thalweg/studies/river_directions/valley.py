@@ -249,11 +249,11 @@ class Valley:
             names = [f"stable {first}", *(f"{branch} {step}" for step in self.quarters[1:])]
             found, far = plane.project([states[name] for name in names])
             places[branch] = {"places": found.tolist(), "distances": far.tolist()}
-        ends = np.array([places["stable"]["places"][-1], places["decay"]["places"][-1], [0.0, 0.0]])
-        low, high = ends.min(axis=0), ends.max(axis=0)
+        corners = np.concatenate([np.array(found["places"]) for found in places.values()])
+        low, high = corners.min(axis=0), corners.max(axis=0)
         pad = 0.25 * (high - low)
         x = np.linspace(low[0] - pad[0], high[0] + pad[0], columns)
-        y = np.linspace(low[1] - 2 * pad[1], high[1] + 2 * pad[1], rows)
+        y = np.linspace(low[1] - pad[1], high[1] + pad[1], rows)
         sheet = plane_losses(plane, self.losses, x, y)
         rise, error = sheet.rise()
         yield {
