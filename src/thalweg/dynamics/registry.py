@@ -12,6 +12,7 @@ from thalweg.dynamics.sde import sgd_sde
 from thalweg.dynamics.slow_flow import slow_path
 from thalweg.dynamics.sphere_flow import normalized_descent, sharpness_flow
 from thalweg.dynamics.svag import svag_oracle
+from thalweg.dynamics.two_layer_sam import batch_sam, example_sam
 
 __all__ = ["DYNAMICS"]
 
@@ -24,6 +25,8 @@ DYNAMICS: dict[str, Callable[..., Any]] = {
     "slow_path": slow_path,
     "local_sgd": local_sgd,
     "adam_e": adam_e,
+    "example_sam": example_sam,
+    "batch_sam": batch_sam,
     "sharpness_flow": sharpness_flow,
     "normalized_descent": normalized_descent,
 }

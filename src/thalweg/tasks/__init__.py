@@ -12,8 +12,10 @@ from thalweg.tasks.counting import Counting
 from thalweg.tasks.diagonal_network import DiagonalNetwork
 from thalweg.tasks.digits import Digits, digits
 from thalweg.tasks.dyck import BoundedDyck, Brackets
+from thalweg.tasks.flattest import generalizing, least_trace, memorizing
 from thalweg.tasks.flip_flop import IGNORE_PROBABILITIES, FlipFlop
 from thalweg.tasks.hidden_operations import HiddenOperations
+from thalweg.tasks.hypercube_xor import HypercubeXor
 from thalweg.tasks.index import Index
 from thalweg.tasks.istree import IsTree
 from thalweg.tasks.istree_reasoning import look_up
@@ -33,6 +35,7 @@ from thalweg.tasks.skills import SkillLaw
 from thalweg.tasks.sparse_parity import SparseParity
 from thalweg.tasks.state_tracking import StateTracking
 from thalweg.tasks.translation import Translation
+from thalweg.tasks.two_layer import TwoLayer
 from thalweg.tasks.unit_product import UnitProduct
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "Digits",
     "FlipFlop",
     "HiddenOperations",
+    "HypercubeXor",
     "Index",
     "IsTree",
     "MarkovDomains",
@@ -72,11 +76,15 @@ __all__ = [
     "Task",
     "TaskBatch",
     "Translation",
+    "TwoLayer",
     "UnitProduct",
     "ValleyMeans",
     "d_log_d",
     "digits",
+    "generalizing",
+    "least_trace",
     "look_up",
+    "memorizing",
     "retrieve",
     "retrieve_ids",
 ]
