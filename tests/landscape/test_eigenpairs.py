@@ -32,10 +32,14 @@ SPECTRA = {
 
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("which", ["top", "bottom"])
-@pytest.mark.parametrize("block", [1, 4])
-def test_values_vectors_and_residuals(name, which, block):
+@pytest.mark.parametrize("options", [{"block": 1}, {"block": 4}, {"method": "lobpcg", "products": 2000}])
+def test_values_vectors_and_residuals(name, which, options):
     dense = matrix(SPECTRA[name])
-    pairs = eigenpairs(Dense(dense), 3, which=which, tolerance=1e-9, block=block)
+    if options.get("method") == "lobpcg" and (name, which) == ("decaying", "bottom"):  # 1e-8 of the top, in a cluster
+        with pytest.warns(NotConverged):
+            eigenpairs(Dense(dense), 3, which=which, tolerance=1e-9, **options)
+        return
+    pairs = eigenpairs(Dense(dense), 3, which=which, tolerance=1e-9, **options)
     exact = np.sort(SPECTRA[name])
     exact = exact[::-1][:3] if which == "top" else exact[:3]
     np.testing.assert_allclose(pairs.values, exact, atol=3e-5 if name == "cluster" else 1e-8)
@@ -83,6 +87,21 @@ def test_a_search_that_is_cut_short_warns_with_its_residual():
     assert pairs.products == 4
 
 
+def test_lobpcg_multiplies_only_what_is_open_and_warns_when_cut_short():
+    dense = matrix([10.0, 9.0, *np.linspace(0, 5, 298)])
+    op = Dense(dense.float())
+    pairs = eigenpairs(op, 2, tolerance=1e-4, method="lobpcg")
+    np.testing.assert_allclose(pairs.values, [10, 9], rtol=1e-6)
+    true = (dense @ pairs.vectors.double() - pairs.vectors * torch.from_numpy(pairs.values.copy())).norm(dim=0)
+    np.testing.assert_allclose(true.numpy(), pairs.residuals, atol=2e-5)
+    again = eigenpairs(op, 2, tolerance=1e-4, method="lobpcg", start=pairs.vectors)
+    assert again.products < pairs.products / 2
+    with pytest.warns(NotConverged, match="of 2, .* has residual"):
+        assert eigenpairs(op, 2, tolerance=1e-6, products=8, method="lobpcg").products <= 8 + 3
+    with pytest.raises(InputError, match="give lanczos or lobpcg"):
+        eigenpairs(op, method="power")
+
+
 def test_a_start_near_by_saves_products():
     dense = Dense(matrix(SPECTRA["decaying"] + list(np.linspace(0, 3, 200))))
     cold = eigenpairs(dense, tolerance=1e-4)
@@ -91,7 +110,8 @@ def test_a_start_near_by_saves_products():
     assert warm.values[0] == pytest.approx(10, rel=1e-6)
 
 
-def test_of_a_net_and_its_adaptive_scaling():
+@pytest.mark.parametrize("method", ["lanczos", "lobpcg"])
+def test_of_a_net_and_its_adaptive_scaling(method):
     case = net()
     operator = hessian(case.model, cross_entropy, case.batches())
     scale = case.theta.abs()
@@ -100,8 +120,9 @@ def test_of_a_net_and_its_adaptive_scaling():
         (Scaled(operator, scale), case.hessian() * torch.outer(scale, scale)),
     ]:
         exact = torch.linalg.eigvalsh(dense)
-        np.testing.assert_allclose(eigenpairs(op, 4, tolerance=1e-8).values, exact.flip(0)[:4], rtol=1e-8)
-        low = eigenpairs(op, 2, which="bottom", tolerance=1e-8).values
+        options = {"tolerance": 1e-8, "products": 2000, "method": method}
+        np.testing.assert_allclose(eigenpairs(op, 4, **options).values, exact.flip(0)[:4], rtol=1e-8)
+        low = eigenpairs(op, 2, which="bottom", **options).values
         np.testing.assert_allclose(low, exact[:2], rtol=1e-6)
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
+from thalweg.landscape.lobpcg import lobpcg
 from thalweg.landscape.matrix import Symmetric, basis_dtype, gaussians
 
 __all__ = ["Eigenpairs", "NotConverged", "eigenpairs"]
@@ -67,6 +68,7 @@ def eigenpairs(
     block: int = 1,
     start: Tensor | None = None,
     seed: int = 0,
+    method: Literal["lanczos", "lobpcg"] = "lanczos",
 ) -> Eigenpairs:
     """The k algebraically largest or smallest eigenvalues with their vectors.
 
@@ -79,17 +81,28 @@ def eigenpairs(
         block: vectors at a time; more than 1 finds clusters sooner and batches the products, but takes more of them.
         start: where to begin, (n,) or (n, block): eigenvectors of a point near by save most products.
         seed: of the random start.
+        method: "lanczos" takes the fewest products and keeps a vector for each; "lobpcg" keeps 6 (k + k/4 + 1) vectors
+            however many products it takes, and its own block.
 
     Warns:
         NotConverged: with the residuals, where the tolerance was not reached.
 
     Raises:
-        InputError: k or block out of range, products that are not finite.
+        InputError: k or block out of range, an unknown method, products that are not finite.
     """
+    if method not in ("lanczos", "lobpcg"):
+        raise InputError(f"method={method!r} is not known: give lanczos or lobpcg")
     if not 1 <= k <= op.n or not 1 <= block <= op.n:
         raise InputError(f"k={k} and block={block} must lie between 1 and the size of the matrix, {op.n}")
-    limit = min(op.n, max(products or max(80, 20 * k), k))
+    allowed = max(products or max(80, 20 * k), k)
     before = op.products
+    if method == "lobpcg":
+        values, rows, residuals, ritz = lobpcg(
+            op, k, top=which == "top", tolerance=tolerance, products=allowed, start=start, seed=seed
+        )
+        floor = 10 * torch.finfo(rows.dtype).eps * float(np.abs(ritz).max())
+        return _told(Eigenpairs(values, rows.T, residuals, tolerance, op.products - before, ritz, floor))
+    limit = min(op.n, allowed)
     space = _Space(op, limit + block, seed)
     space.extend(_first(op, block, start, seed))
     seen: np.ndarray | None = None
@@ -115,15 +128,19 @@ def eigenpairs(
     small = torch.from_numpy(np.ascontiguousarray(vectors[:, best])).to(space.basis)
     found = space.basis[: space.size].T @ small
     found /= found.norm(dim=0, dtype=torch.float64)  # in float32 a norm down long columns is off by 1e-4
-    pairs = Eigenpairs(values[best], found, residuals, tolerance, op.products - before, values, space.floor)
+    return _told(Eigenpairs(values[best], found, residuals, tolerance, op.products - before, values, space.floor))
+
+
+def _told(pairs: Eigenpairs) -> Eigenpairs:
+    """The pairs, with a warning where one has not converged."""
     if not pairs.converged:
-        worst = int(np.argmax(residuals - tolerance * abs(pairs.values)))
+        worst = int(np.argmax(pairs.residuals - pairs.tolerance * abs(pairs.values)))
         warnings.warn(
-            f"eigenvalue {worst + 1} of {k}, {pairs.values[worst]:.4g}, has residual {residuals[worst]:.2g} after "
-            f"{pairs.products} products (asked for {tolerance * abs(pairs.values[worst]):.2g}): allow more products or "
-            "a larger tolerance",
+            f"eigenvalue {worst + 1} of {len(pairs.values)}, {pairs.values[worst]:.4g}, has residual "
+            f"{pairs.residuals[worst]:.2g} after {pairs.products} products (asked for "
+            f"{pairs.tolerance * abs(pairs.values[worst]):.2g}): allow more products or a larger tolerance",
             NotConverged,
-            stacklevel=2,
+            stacklevel=3,
         )
     return pairs
 
