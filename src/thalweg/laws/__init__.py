@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from thalweg.laws.momentum import MomentumLaw as MomentumLaw
     from thalweg.laws.multi_power import MultiPower as MultiPower
     from thalweg.laws.one_power import OnePower as OnePower
+    from thalweg.laws.proxies import RankTable as RankTable
+    from thalweg.laws.proxies import rank_recipes as rank_recipes
     from thalweg.laws.readers import read_curves as read_curves
     from thalweg.laws.reuse import ReuseLaw as ReuseLaw
     from thalweg.laws.reuse import effective_reuse as effective_reuse
@@ -67,6 +69,7 @@ HOMES = {
     "Trust": "trust",
     "FactLoss": "capacity",
     "KnowledgeAdvice": "knowledge",
+    "RankTable": "proxies",
     "ReuseLaw": "reuse",
     "TextLoss": "capacity",
     "ThresholdLaw": "knowledge",
@@ -74,6 +77,7 @@ HOMES = {
     "compact_gain": "knowledge",
     "critical_ratios": "capacity",
     "matched_share": "knowledge",
+    "rank_recipes": "proxies",
     "threshold_popularity": "knowledge",
     "compare": "comparing",
     "effective_reuse": "reuse",
