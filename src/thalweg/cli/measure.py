@@ -51,7 +51,7 @@ def measure(
     threads
         Of torch; 0 leaves them.
     plot
-        Draw it here (.png, .svg or .pdf): spectra, and numbers over steps with 2 / learning rate.
+        Draw it here (.png, .svg or .pdf): spectra, and numbers over steps, eigenvalues with their edge of stability.
     json
         Print one JSON object.
     """
@@ -71,10 +71,12 @@ def measure(
         parse(word)
     import torch
 
+    from thalweg.landscape.edge import stability_edge
+
     if threads:
         torch.set_num_threads(threads)
     options: dict[str, Any] = {"params": params, "dtype": torch.float64 if float64 else None}
-    points, rates = [], {}
+    points, rates, drawn, edges = [], {}, [], {}
     for folder in checkpoints:
         step, where, shards, chosen = _find(folder, recipe)
         found = _measure_one(
@@ -82,11 +84,14 @@ def measure(
         )
         points.append((str(folder), step, found))
         if step:
-            rates[step] = float(chosen.rates()[min(step, chosen.steps) - 1])
+            rates[str(folder)] = float(chosen.rates()[min(step, chosen.steps) - 1])
+        label = _label(folder, where)
+        drawn.append((label, step, found))
+        edges[label] = stability_edge(chosen.rates(), chosen.optimizer)
     if plot is not None:
         from thalweg.landscape.figure import plot_measurements
 
-        save(plot_measurements(points, rates), plot)
+        save(plot_measurements(drawn, edges, unit="nats/token"), plot)
     if json:
         emit("measure", {"points": [_plain(label, step, found, rates) for label, step, found in points]})
     else:
@@ -114,6 +119,12 @@ def _find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Re
     chosen = load_recipe(recipe) if recipe is not None else Recipe.from_dict(run.recipe)  # pyrefly: ignore
     shards = (run.folder.parent if run is not None else run_root()) / "data"
     return (int(tail) if tail.isdecimal() else None), where, shards, chosen
+
+
+def _label(folder: Path, where: Path) -> str:
+    """The run's name, that of the folder where the checkpoint lies in none."""
+    run = where.resolve().parent.parent
+    return run.name if (run / "run.json").exists() else folder.name
 
 
 def _measure_one(
@@ -150,12 +161,11 @@ def _measure_one(
     return measure(model, next_token_loss, batches, words, products=products, **options)
 
 
-def _plain(label: str, step: int | None, found: dict[str, Any], rates: dict[int, float]) -> dict[str, Any]:
-    rate = rates.get(step) if step is not None else None
+def _plain(label: str, step: int | None, found: dict[str, Any], rates: dict[str, float]) -> dict[str, Any]:
     return {
         "checkpoint": label,
         "step": step,
-        "learning_rate": rate,
+        "learning_rate": rates.get(label),
         "measurements": {word: item.to_dict() for word, item in found.items()},
     }
 
@@ -171,8 +181,8 @@ def _print(points: list[tuple[str, int | None, dict[str, Any]]]) -> None:
             many = np.ndim(item.value) > 0
             value = ", ".join(f"{v:.5g}" for v in item.value) if many and np.size(item.value) <= 16 else ""
             value = value or (f"{np.size(item.value)} values" if many else f"{item.value:.6g}")
-            error = item.uncertainty if many or item.uncertainty in ("exact", "unknown") else f"{item.error:.2g}"
-            kind = item.uncertainty if error != item.uncertainty else ""
+            error = "" if item.uncertainty in ("exact", "unknown") else f"{np.max(item.error):.2g}"
+            kind = f"{item.uncertainty}, largest" if many and error else item.uncertainty
             rows.append((label, word, value, error, kind, item.products, f"{item.seconds:.1f}"))
             notes += [note for note in item.notes if note not in notes]
     table(("checkpoint", "measure", "value", "error", "of kind", "products", "seconds"), rows)
