@@ -1,11 +1,10 @@
-"""Which weights of a network are scale-invariant, and how far they are from their equilibrium under SGD.
+"""How far scale-invariant weights of a network are from their equilibrium under SGD with weight decay.
 
     effective rate eta / |w|^2, predicted sqrt(eta lambda (2 - eta lambda) / G),  G = running mean of |g|^2 |w|^2
     clock = sum over steps of 2 eta lambda: about 3 when the norm has forgotten its start
 
 Source: arXiv 2010.02916, sections 3 and 4.
-Differs: 1. invariance is found by rescaling each parameter, not from the architecture; a tensor all of whose rows are
-invariant by themselves (a layer before batch norm) is taken as one.
+Differs: 1. a tensor all of whose rows are invariant by themselves (a layer before batch norm) is taken as one.
 """
 
 from __future__ import annotations
@@ -16,53 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import Optimizer
 
 from thalweg.dynamics.limits import check_range
 from thalweg.dynamics.scale_invariant import equilibrium
 from thalweg.errors import InputError, suggest
 
-__all__ = ["EquilibriumMonitor", "EquilibriumReport", "scale_invariant_parameters"]
-
-
-@torch.no_grad()
-def scale_invariant_parameters(
-    model: nn.Module, *inputs: Any, factor: float = 1.5, tolerance: float = 1e-3
-) -> list[str]:
-    """Names of the parameters that can be multiplied by ``factor`` and leave the output as it is.
-
-    The model is asked in the mode it is in, with its buffers put back: batch norm must be in training mode, where it
-    normalises. A model with dropout on changes anyhow and is refused.
-
-    Args:
-        model: returns a tensor.
-        inputs: what it is called with.
-        factor: > 0, other than 1.
-        tolerance: largest change of the output over its largest entry; leaves room for the norm's eps.
-
-    Raises:
-        InputError: the output is no tensor, or changes without any change of the weights.
-    """
-    check_range("factor", factor, above=True)
-    state = {name: value.detach() for name, value in model.named_parameters()}
-
-    def outputs(changed: dict[str, Tensor]) -> Tensor:
-        buffers = {name: value.clone() for name, value in model.named_buffers()}
-        out = functional_call(model, {**state, **buffers, **changed}, inputs)
-        if not isinstance(out, Tensor):
-            raise InputError(f"model returns {type(out).__name__}: wrap it so that it returns a tensor")
-        return out
-
-    base = outputs({})
-    room = tolerance * float(base.abs().max())
-    if float((outputs({}) - base).abs().max()) > room:
-        raise InputError("model gives another output at each call: turn dropout off")
-    return [
-        name
-        for name, value in state.items()
-        if bool(value.any()) and float((outputs({name: factor * value}) - base).abs().max()) <= room
-    ]
+__all__ = ["EquilibriumMonitor", "EquilibriumReport"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thalweg.dynamics.adaptive_sde import adam_sde, rmsprop_sde
+from thalweg.dynamics.auto_rate import descent_bound, growth_path
 from thalweg.dynamics.label_noise import adam_e, local_sgd
 from thalweg.dynamics.scale_invariant import equilibrium
 from thalweg.dynamics.sde import sgd_sde
@@ -22,6 +23,8 @@ DYNAMICS: dict[str, Callable[..., Any]] = {
     "adam_sde": adam_sde,
     "svag_oracle": svag_oracle,
     "equilibrium": equilibrium,
+    "growth_path": growth_path,
+    "descent_bound": descent_bound,
     "slow_path": slow_path,
     "local_sgd": local_sgd,
     "adam_e": adam_e,
