@@ -1,6 +1,6 @@
 """One component's learning curve e(n) = floor + A n^-α from runs with different amounts of its data.
 
-Source: the form that Medvedev et al. ("Shift is Good", AISTATS 2026) start from; the fit is least squares on log e.
+Source: the form that Medvedev et al. (arXiv 2510.25108) start from; the fit is least squares on log e.
 """
 
 from __future__ import annotations

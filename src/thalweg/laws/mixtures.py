@@ -4,8 +4,8 @@ Test loss L(q) = Σ p_k e_k(q) over components k with test shares p and training
 the marginal values are equal: -p_k ∂e_k/∂q_k = μ wherever 0 < q_k < cap_k. For e_k = A_k n_k^-α with one α this is
 q ∝ (p A)^{1/(α+1)}: flatter than p.
 
-Source: Medvedev, Lyu, Li and Srebro, "Shift is Good: Mismatched Data Mixing Improves Test Performance" (AISTATS 2026),
-sections on orthogonal power laws, memorization, transfer and data-mixing laws.
+Source: Medvedev, Lyu, Li and Srebro, "Shift is Good: Mismatched Data Mixing Improves Test Performance", arXiv
+2510.25108, sections on orthogonal power laws, memorization, transfer and data-mixing laws.
 Differs: 1. one bisection on μ serves all separable laws at finite N, with caps; the paper's closed forms are what the
 tests compare with (its memorization exponent 1/(K - 1) must read 1/(N - 1)). 2. where the closed form of the
 exponential law leaves the simplex, a constrained solver takes over.
