@@ -51,7 +51,7 @@ def _text(piece: Piece, each: Input) -> Iterator[Row | Bad]:
 
 def _json_lines(piece: Piece, each: Input) -> Iterator[Row | Bad]:
     path = piece.source.path
-    opened = gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # noqa: SIM115
+    opened = gzip.open(path) if path.endswith(".gz") else open(path, "rb")
     with opened as file:
         at = piece.start
         if at:  # a line belongs to the piece in which it begins
@@ -87,7 +87,7 @@ def _json_row(line: bytes, at: int, piece: Piece, each: Input) -> Row | Bad:
 
 def _line_place(path: str, at: int) -> str:
     """File, line and byte; counting the lines costs a pass and is done for a message only."""
-    opened = gzip.open(path) if path.endswith(".gz") else open(path, "rb")  # noqa: SIM115
+    opened = gzip.open(path) if path.endswith(".gz") else open(path, "rb")
     lines, left = 1, at
     with opened as file:
         while left and (data := file.read(min(left, 1 << 20))):

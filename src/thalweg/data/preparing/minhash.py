@@ -63,6 +63,8 @@ def shingle_hashes(texts: Sequence[str], words: int = 5) -> tuple[np.ndarray, np
     Returns:
         uint64 (m,) hashes, text after text, and int64 (texts + 1,) offsets. A text of fewer words has none.
     """
+    if not texts:
+        return np.empty(0, dtype=np.uint64), np.zeros(1, dtype=np.int64)
     data = "\n".join(map(normalise_for_hashing, texts)).encode("utf-8", "surrogatepass")
     codes = np.frombuffer(data, dtype=np.uint8)
     ends = np.append(np.flatnonzero((codes == 32) | (codes == 10)), len(codes))
