@@ -21,6 +21,7 @@ def train(
     seed: int | None = None,
     steps: int | None = None,
     fresh: bool = False,
+    changed_plan: bool = False,
     dry_run: bool = False,
     debug_numerics: bool = False,
     json: bool = False,
@@ -43,6 +44,8 @@ def train(
         In place of the recipe's steps.
     fresh
         Delete an earlier run in the folder and start anew.
+    changed_plan
+        Go on even though the data plan or its files are not those of the checkpoint.
     dry_run
         Print the estimate of time, memory and disk, and stop.
     debug_numerics
@@ -50,6 +53,8 @@ def train(
     json
         Print one JSON object.
     """
+    from dataclasses import replace
+
     from thalweg.errors import InputError, Interrupted
     from thalweg.runs import Run, run_root
     from thalweg.train.recipe import load_recipe
@@ -78,6 +83,7 @@ def train(
     with flag_on_interrupt() as stop, Bar(str(folder), chosen.steps) as bar:
         where = str(pick_device(device))
         data = prepare(chosen.data, folder.parent / "data")
+        data = replace(data, changed_plan=changed_plan)
         data.check(chosen)  # before the folder is made: what does not fit leaves nothing behind
         run = Run.resume_or_create(folder, asked, steps=chosen.steps)
         hooks = [bar.hook()]

@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from thalweg.data.plan import Rows
+from thalweg.nn.loss import IGNORE
 from thalweg.train.hooks import State
+from thalweg.train.micro import MicroBatch, micro_batches
 from thalweg.train.setup import precision
 
 __all__ = ["BatchClosure"]
@@ -26,13 +29,14 @@ class BatchClosure:
 
     Args:
         state: the running training.
-        rows: (batch, context + 1) token ids of this update.
+        rows: (batch, context + 1) token ids of this update, or the windows of a data plan.
     """
 
-    def __init__(self, state: State, rows: np.ndarray) -> None:
+    def __init__(self, state: State, rows: np.ndarray | Rows) -> None:
         self._state = state
-        recipe = state.recipe
-        self._micro = torch.from_numpy(rows).to(state.device).split(recipe.batch // recipe.accumulate)
+        self._micro = micro_batches(rows, state.recipe.batch // state.recipe.accumulate, state.device)
+        scored = [part.scored for part in self._micro]
+        self._shares = [count / max(1, sum(scored)) for count in scored] if any(scored) else None
         self._generator: torch.Generator | None = None
 
     @property
@@ -45,7 +49,7 @@ class BatchClosure:
         self._state.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._state.device, dtype=torch.float32)
         for part in range(len(self._micro)):
-            scaled = self._mean(part) / len(self._micro)
+            scaled = self._scaled(part)
             scaled.backward()
             total += scaled.detach()
         if self._state.recipe.clip:
@@ -55,7 +59,7 @@ class BatchClosure:
     def loss(self) -> Tensor:
         """The mean loss with its graph, differentiable twice; gradients stay as they are."""
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-            return torch.stack([self._mean(part) for part in range(len(self._micro))]).mean()
+            return self._joined([self._mean(part) for part in range(len(self._micro))])
 
     def sampled_loss(self) -> Tensor:
         """The mean cross-entropy on labels drawn from the model's predictions, differentiable twice.
@@ -63,9 +67,9 @@ class BatchClosure:
         The draws depend on the recipe's seed, the step and how many were made in it, so a resumed run repeats them.
         """
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-            return torch.stack([self._sampled(part) for part in range(len(self._micro))]).mean()
+            return self._joined([self._sampled(part) for part in range(len(self._micro))])
 
-    def _rows(self, part: int) -> Tensor:
+    def _rows(self, part: int) -> MicroBatch:
         for hook in self._state.hooks:
             hook.before_part(self._state, part)
         return self._micro[part]
@@ -73,7 +77,16 @@ class BatchClosure:
     def _mean(self, part: int) -> Tensor:
         rows = self._rows(part)
         with precision(self._state.recipe.precision, self._state.device):
-            return self._state.model(rows[:, :-1], targets=rows[:, 1:]).loss
+            return self._state.model(rows.ids, targets=rows.targets, cu_seqlens=rows.cu_seqlens).loss
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        """The mean loss of the batch from the mean losses of its parts."""
+        losses = torch.stack(parts)
+        return losses.mean() if self._shares is None else (losses * losses.new_tensor(self._shares)).sum()
+
+    def _scaled(self, part: int) -> Tensor:
+        """A part's share of the mean loss: equal parts, or by scored tokens where some are not scored."""
+        return self._mean(part) / len(self._micro) if self._shares is None else self._mean(part) * self._shares[part]
 
     def _part(self, part: int) -> Tensor:
         self._state.optimizer.zero_grad(set_to_none=True)
@@ -85,9 +98,9 @@ class BatchClosure:
     def _sampled(self, part: int) -> Tensor:
         rows = self._rows(part)
         with precision(self._state.recipe.precision, self._state.device):
-            logits = self._state.model(rows[:, :-1]).logits.flatten(0, 1)
+            logits = self._state.model(rows.ids, cu_seqlens=rows.cu_seqlens).logits.flatten(0, 1)
         if self._generator is None:
             seed = (self._state.recipe.seed * 1_000_003 + self._state.step) % 2**63
             self._generator = torch.Generator(self._state.device).manual_seed(seed)
         labels = torch.multinomial(logits.detach().softmax(-1), 1, generator=self._generator).squeeze(1)
-        return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels.where(rows.targets.flatten() != IGNORE, IGNORE))

@@ -10,6 +10,7 @@ import torch
 
 from thalweg.nn.cost import count_parameters, flops_per_token, memory
 from thalweg.optim import state_bytes
+from thalweg.train.micro import MicroBatch, micro_batches
 from thalweg.train.recipe import Recipe
 from thalweg.train.setup import build, precision, prepare
 
@@ -40,14 +41,14 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
     state = build(recipe, data, device=device)
     batches = data.batches(recipe)
     rows = min(8, recipe.batch // recipe.accumulate)
-    ids = torch.from_numpy(batches.at(0)[:rows]).to(state.device)
+    micro = micro_batches(batches.at(0), rows, state.device)[0]
     passes = 2 if "sam" in recipe.optimizer else 1
     share = _flops(recipe) / flops_per_token(recipe.model, recipe.data.context)
-    rate = rows * recipe.data.context / passes / share / _seconds(state.model, ids, recipe.precision)
+    rate = rows * recipe.data.context / passes / share / _seconds(state.model, micro, recipe.precision)
     tokens = recipe.steps * recipe.tokens_per_step
     parameters = count_parameters(recipe.model).total
     bytes_per_number = 2 if recipe.precision == "bf16" else 4
-    micro = recipe.batch // recipe.accumulate
+    size = recipe.batch // recipe.accumulate
     copies = state_bytes(getattr(state.optimizer, "base", state.optimizer)) / (4 * parameters) + (recipe.ema > 0)
     return {
         "parameters": parameters,
@@ -57,7 +58,7 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
         "tokens_per_second": rate,
         "seconds": tokens / rate,
         "memory_bytes": memory(
-            recipe.model, micro, recipe.data.context, bytes_per_number=bytes_per_number, moments=copies
+            recipe.model, size, recipe.data.context, bytes_per_number=bytes_per_number, moments=copies
         ).total,
         "disk_bytes": round(_checkpoints(recipe) * 4 * (1 + copies) * parameters) + recipe.steps * LOG_BYTES,
     }
@@ -74,16 +75,16 @@ def _flops(recipe: Recipe) -> float:
     return rest + (whole - rest) * mean / layers
 
 
-def _seconds(model: torch.nn.Module, ids: torch.Tensor, precise: str) -> float:
+def _seconds(model: torch.nn.Module, micro: MicroBatch, precise: str) -> float:
     """The faster of two timed passes, after one that is not timed."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        with precision(precise, ids.device):
-            loss = model(ids[:, :-1], targets=ids[:, 1:]).loss
+        with precision(precise, micro.ids.device):
+            loss = model(micro.ids, targets=micro.targets, cu_seqlens=micro.cu_seqlens).loss
         loss.backward()
         float(loss.detach())
-        if ids.device.type == "cuda":
+        if micro.ids.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return min(times[1:])

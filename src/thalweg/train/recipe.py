@@ -23,14 +23,18 @@ class DataRecipe:
     """What the model reads.
 
     Args:
-        corpus: "stdlib" (the embedded text) or the path of a text file or folder.
+        corpus: "stdlib" (the embedded text) or the path of a text file or folder. With a plan only the validation
+            losses are measured on it; it may then be a prepared folder or shard too, all of which is used.
         tokenizer: "byte", "bpe:SIZE" (trained on the corpus; extra ``data``) or the path of a tokenizer.json.
         context: tokens a sequence, >= 2.
+        plan: path of a data plan (TOML) that says what is read in which order, whatever the recipe's seed; empty reads
+            the corpus in shuffled order.
     """
 
     corpus: str = "stdlib"
     tokenizer: str = "byte"
     context: int = 128
+    plan: str = ""
 
     def __post_init__(self) -> None:
         _at_least("data.context", self.context, 2)
@@ -185,7 +189,10 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, as TOML holds them."""
-        return plain(self)
+        document = plain(self)
+        if not self.data.plan:
+            del document["data"]["plan"]  # recipes of runs from before there were plans stay equal
+        return document
 
     def to_toml(self) -> str:
         """The recipe as TOML text; ``load_recipe`` reads it back equal."""

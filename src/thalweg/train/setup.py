@@ -13,6 +13,7 @@ import torch
 from torch.optim import Optimizer
 
 from thalweg.data import Batches, Corpus, Tokenizer, cached_shard, corpus, tokenizer, train_bpe, validation_batches
+from thalweg.data.plan import Order
 from thalweg.errors import InputError
 from thalweg.nn import LanguageModel
 from thalweg.optim import for_model
@@ -23,6 +24,7 @@ from thalweg.train.averaging import OnlineEMA
 from thalweg.train.balance import BalanceHook
 from thalweg.train.depth_hook import DepthHook
 from thalweg.train.hooks import AverageHook, Hook, State
+from thalweg.train.planned import PlanBatches, PlanHook, open_plan, plan_tokenizer, validation_tokens
 from thalweg.train.recipe import DataRecipe, Recipe
 
 __all__ = ["LOGIT_BYTES", "Data", "build", "pick_device", "precision", "prepare", "window_losses"]
@@ -38,8 +40,10 @@ class Data:
         train: (n,) memory-mapped token ids.
         validation: (m,) token ids of other documents.
         tokenizer: made them.
-        corpus: fingerprint of the text they were made from.
+        corpus: fingerprint of the text they were made from (of the validation text where there is a plan).
         about: one line on where they come from.
+        order: of the training windows, where the recipe names a data plan; ``train`` is empty then.
+        changed_plan: go on from a checkpoint of another plan.
     """
 
     train: np.ndarray
@@ -47,6 +51,8 @@ class Data:
     tokenizer: Tokenizer
     corpus: str
     about: str
+    order: Order | None = None
+    changed_plan: bool = False
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -66,9 +72,16 @@ class Data:
             )
         self.batches(recipe)
         self.windows(recipe)
+        if self.order is not None and recipe.steps * recipe.batch > len(self.order):
+            raise InputError(
+                f"steps = {recipe.steps} of batch = {recipe.batch} need {recipe.steps * recipe.batch:,} windows but "
+                f"plan {recipe.data.plan} has {len(self.order):,}: lengthen its phases or train for fewer steps"
+            )
 
-    def batches(self, recipe: Recipe) -> Batches:
-        """The training batches, a pure function of (seed, step)."""
+    def batches(self, recipe: Recipe) -> Batches | PlanBatches:
+        """The training batches, a pure function of (seed, step), or of (plan, step)."""
+        if self.order is not None:
+            return PlanBatches(self.order, recipe.batch)
         return Batches(self.train, context=recipe.data.context, batch=recipe.batch, seed=recipe.seed)
 
     def windows(self, recipe: Recipe) -> tuple[np.ndarray, ...]:
@@ -85,8 +98,10 @@ def prepare(recipe: DataRecipe, folder: str | Path) -> Data:
         folder: where shards are kept.
 
     Raises:
-        InputError: no such corpus or tokenizer, or a split is empty.
+        InputError: no such corpus, tokenizer or plan, or a split is empty.
     """
+    if recipe.plan:
+        return _planned(recipe)
     text = corpus(recipe.corpus)
     made = _tokenizer(recipe, text, Path(folder))
     shards = {split: cached_shard(text, made, split, folder) for split in ("train", "validation")}
@@ -99,6 +114,14 @@ def prepare(recipe: DataRecipe, folder: str | Path) -> Data:
             )
     about = f"{recipe.corpus}, {len(train):,} training tokens ({made.name})"
     return Data(train, validation, made, shards["train"].header.corpus, about)
+
+
+def _planned(recipe: DataRecipe) -> Data:
+    order = open_plan(recipe.plan, recipe.context)
+    made = plan_tokenizer(order, recipe.tokenizer)
+    held, fingerprint = validation_tokens(recipe.corpus, made)
+    about = f"plan {recipe.plan}, {len(order):,} windows ({made.name}); validation {recipe.corpus}"
+    return Data(np.empty(0, dtype=np.uint16), held, made, fingerprint, about, order)
 
 
 def _tokenizer(recipe: DataRecipe, text: Corpus, folder: Path) -> Tokenizer:
@@ -155,6 +178,8 @@ def build(recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Ho
         own += (AverageHook(OnlineEMA(model, decay=recipe.ema)),)
     if (depth := recipe.depth_schedule()) is not None:
         own += (DepthHook(depth),)
+    if data.order is not None:
+        own += (PlanHook(data.order, recipe.batch, override=data.changed_plan),)
     names = [hook.name for hook in (*own, *hooks) if hook.name]
     if len(set(names)) < len(names):
         raise InputError(f"hooks are named {names}: give each a name of its own, it keys its state in a checkpoint")

@@ -43,9 +43,9 @@ def plot_ledger(account: dict[str, Any]) -> Figure:
         name: np.column_stack([np.array(s["deciles"]), np.sum(s["deciles"], axis=1)]) for name, s in scored.items()
     }
     highest = max(1.0, *(float(table.max()) for table in tables.values()))
-    image = None
+    images = []
     for axes, (name, table) in zip(panels, tables.items(), strict=True):
-        image = axes.imshow(table, aspect="auto", cmap="cividis", vmin=0, vmax=highest)
+        images.append(axes.imshow(table, aspect="auto", cmap="cividis", vmin=0, vmax=highest))
         for (row, column), times in np.ndenumerate(table):
             pale = times > highest / 2
             axes.text(
@@ -56,5 +56,5 @@ def plot_ledger(account: dict[str, Any]) -> Figure:
         axes.set_title(f"{name} ({scored[name]['tokens']:,} tokens)", fontsize=9)
     panels[0].set_yticks(range(10), [f"{k + 1}" for k in range(10)])
     panels[0].set_ylabel("quality decile (1 is the best)")
-    figure.colorbar(image, ax=panels, label="times seen")
+    figure.colorbar(images[-1], ax=panels, label="times seen")
     return figure

@@ -83,7 +83,7 @@ class PlanStream(IterableDataset[dict[str, Any]]):
         steps = max(0, len(self.dataset) - start) // self.batch
         for step in range(first, steps, count):
             index = share(step, batch=self.batch, rank=self.rank, world=self.world, start=start)
-            items = self.dataset.__getitems__(index)
+            items = self.dataset.__getitems__(index.tolist())
             for place, item in enumerate(items):
                 if place == len(items) - 1:
                     self._sample = start + (step + 1) * self.batch

@@ -52,7 +52,7 @@ def look(order: Order, step: int, *, batch: int, characters: int = 160) -> list[
                 "id": library.id(document),
                 "start": start,
                 "tokens": length,
-                "text": _text(order, source, document, start, length)[:characters],
+                "text": _text(order, document, start, length)[:characters],
             }
         )
     return found
@@ -72,10 +72,10 @@ def find_text(order: Order, text: str, *, batch: int) -> list[dict[str, Any]]:
     library = order.library
     wanted = np.zeros(len(library.lengths), dtype=bool)
     for place, name in enumerate(library.names):
-        source, decoder = order.sources[name], order.sources[name].decoder()
+        source = order.sources[name]
         for document in range(len(source)):
             number = int(library.first[place]) + document
-            said = decoder.decode(source.tokens(document)) if decoder else library.id(number)
+            said = order.decoder.decode(source.tokens(document)) if order.decoder else library.id(number)
             wanted[number] = text in said or text == library.id(number)
     windows: dict[int, list[int]] = {int(number): [] for number in np.flatnonzero(wanted)}
     for first in range(0, len(order) if windows else 0, PART):
@@ -94,9 +94,10 @@ def find_text(order: Order, text: str, *, batch: int) -> list[dict[str, Any]]:
     ]
 
 
-def _text(order: Order, source: str, document: int, start: int, length: int) -> str:
-    decoder = order.sources[source].decoder()
-    if decoder is None:
+def _text(order: Order, document: int, start: int, length: int) -> str:
+    """A stretch of a document in one line."""
+    library = order.library
+    if order.decoder is None:
         return ""
-    first = int(document - order.library.first[order.library.names.index(source)])
-    return decoder.decode(order.sources[source].tokens(first)[start : start + length])
+    address = library.begin[document : document + 1] + start
+    return " ".join(order.decoder.decode(library.gather(address, np.array([length]))).split())

@@ -24,6 +24,7 @@ from thalweg.data.plan.schema import Phase, Plan, Take, parse_order
 from thalweg.data.plan.select import copies, laid_out, thinned
 from thalweg.data.plan.stream import Stream
 from thalweg.data.prepared import Prepared
+from thalweg.data.tokens import Tokenizer, tokenizer
 from thalweg.errors import InputError
 
 __all__ = ["Order", "Stretch"]
@@ -85,6 +86,15 @@ class Order:
 
     def __len__(self) -> int:
         return self.total - len(self._skipped)
+
+    @cached_property
+    def decoder(self) -> Tokenizer | None:
+        """The tokenizer of the sources, where it can be found: beside them, or the plan's."""
+        for source in self.sources.values():
+            if (found := source.decoder()) is not None:
+                return found
+        found = tokenizer(self.plan.tokenizer)
+        return found if found.fingerprint == next(iter(self.sources.values())).tokenizer else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Workers of a loader open the files themselves; sources that were given travel along."""

@@ -22,13 +22,13 @@ class Rows(NamedTuple):
     Attributes:
         ids: int64 (m, C), padding is the end token.
         targets: int64 (m, C), the token after each; IGNORE where none is to be predicted.
-        segments: int32 (m, C), number of the document within its window, -1 at padding.
+        segments: int32 (m, C), number of the document within its window, -1 at padding; None where nobody asks.
         source: int32 (m,), which of the plan's sources the window's first document is of.
     """
 
     ids: np.ndarray
     targets: np.ndarray
-    segments: np.ndarray
+    segments: np.ndarray | None
     source: np.ndarray
 
 
@@ -142,7 +142,7 @@ class TokenDataset:
         asked = np.asarray(index, dtype=np.int64)
         rows = read_rows(self.order, asked)
         fields: dict[str, Any] = {"input_ids": rows.ids, "labels": labels(rows), "targets": rows.targets}
-        if self.order.plan.doc_mask:
+        if self.order.plan.doc_mask and rows.segments is not None:
             fields |= {"position_ids": positions(rows.segments), "segments": rows.segments}
         fields |= {"source": rows.source.astype(np.int64), "sample": asked}
         items = [{name: values[place] for name, values in fields.items()} for place in range(len(asked))]

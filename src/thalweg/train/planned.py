@@ -1,0 +1,130 @@
+"""Training on a data plan: the batches of the loop, and the state that refuses another plan on resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thalweg.data import Tokenizer, corpus, open_prepared, tokenize, tokenizer
+from thalweg.data.plan import Order, Rows, load_plan, read_rows, read_state, state_of
+from thalweg.data.plan.state import share
+from thalweg.errors import InputError
+from thalweg.train.hooks import Hook, State
+
+__all__ = ["PlanBatches", "PlanHook", "open_plan", "plan_tokenizer", "validation_tokens"]
+
+VERIFIED = 2**32
+"""Bytes of tokens up to which every start compares the files with their SHA-256; above that only their sizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanBatches:
+    """The batches of a plan, a pure function of (plan, step).
+
+    Attributes:
+        order: the plan made concrete.
+        batch: windows of a global batch.
+    """
+
+    order: Order
+    batch: int
+
+    def at(self, step: int, *, rank: int = 0, world: int = 1) -> Rows:
+        """The windows of one optimizer step; those of ranks 0 … world - 1, joined, are those of ``world=1``.
+
+        Raises:
+            InputError: the plan ends before this step, or ``world`` does not divide ``batch``.
+        """
+        rows = read_rows(self.order, share(step, batch=self.batch, rank=rank, world=world))
+        return rows if self.order.plan.doc_mask else rows._replace(segments=None)
+
+    def epochs(self, step: int) -> float:
+        """Tokens read before this step over all tokens of the plan's sources."""
+        return step * self.batch * self.order.plan.context / sum(each.count for each in self.order.sources.values())
+
+
+class PlanHook(Hook):
+    """Keeps in every checkpoint where the reading of a plan stands, and refuses to go on in another plan.
+
+    Args:
+        order: the plan made concrete.
+        batch: windows of an update.
+        override: go on even so.
+    """
+
+    name = "plan"
+
+    def __init__(self, order: Order, batch: int, *, override: bool = False) -> None:
+        self.order, self.batch, self.override, self.sample = order, batch, override, 0
+
+    def after_step(self, state: State, metrics: dict[str, float]) -> None:
+        """Counts the windows that were consumed."""
+        self.sample = state.step * self.batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Windows consumed, fingerprint, plan and the windows left out so far."""
+        return state_of(self.order, self.sample)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where ``state`` was made.
+
+        Raises:
+            InputError: the plan or one of its files is another one.
+        """
+        self.sample = read_state(self.order, state, override=self.override)
+
+
+def open_plan(path: str, context: int) -> Order:
+    """The plan of a recipe.
+
+    Raises:
+        InputError: the plan does not fit its sources, or its windows are not of ``context`` tokens.
+    """
+    plan = load_plan(path)
+    if plan.context != context:
+        raise InputError(f"data.context = {context} but plan {path} has context = {plan.context}: make them equal")
+    order = Order(plan)
+    if sum(each.parts[0].itemsize * each.count for each in order.sources.values()) <= VERIFIED:
+        order = Order(plan, verify=True)
+    return order
+
+
+def validation_tokens(name: str, made: Tokenizer) -> tuple[np.ndarray, str]:
+    """The held-out tokens beside a plan: all of a prepared folder or shard, or the validation split of a text.
+
+    Args:
+        name: ``data.corpus`` of a recipe.
+        made: the plan's tokenizer.
+
+    Returns:
+        Token ids (m,) and a fingerprint.
+
+    Raises:
+        InputError: they come from another tokenizer than the plan's.
+    """
+    path = Path(name)
+    if (path / "manifest.json").is_file() or path.with_name(f"{path.name}.json").is_file():
+        held = open_prepared(path, verify=True)
+        if held.tokenizer != made.fingerprint:
+            raise InputError(f"data.corpus = {name!r} was not tokenized as the plan's sources are: use one tokenizer")
+        return held.parts[0] if len(held.parts) == 1 else np.concatenate(held.parts), held.fingerprint
+    text = corpus(name)
+    return tokenize(text, made, "validation"), text.fingerprint
+
+
+def plan_tokenizer(order: Order, named: str) -> Tokenizer:
+    """The tokenizer of a plan's sources, which a recipe's must equal if it names one.
+
+    Raises:
+        InputError: it is not to be found, or the recipe names another one.
+    """
+    told = next(iter(order.sources.values())).tokenizer
+    found = order.decoder or (None if named.startswith("bpe:") else tokenizer(named))
+    if found is None or (told and found.fingerprint != told):
+        raise InputError(
+            f"data.tokenizer = {named!r} is not the one of the plan's sources: give the path of their tokenizer.json"
+        )
+    return found
