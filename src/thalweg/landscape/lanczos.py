@@ -166,12 +166,13 @@ class _Space:
         self.small = np.zeros((capacity, capacity))
         self.last = np.zeros((0, 0))
         self.pending = 0
-        self._rest, self._alive = self.basis, np.ones(0, dtype=bool)
+        self._rest, self._alive = self.basis, np.zeros(1, dtype=bool)
 
     def extend(self, rows: Tensor) -> None:
         """Takes new rows in, made orthonormal to all others."""
         rows = rows.to(self.basis)
-        rows = self._cleared(rows / rows.norm(dim=1, keepdim=True))
+        again = 1 if len(rows) == 1 and self._alive.all() else 2  # what is left of a product was cleared once before
+        rows = self._cleared(rows / rows.norm(dim=1, keepdim=True), again)
         rows = torch.linalg.qr(rows.T)[0].T if len(rows) > 1 else rows / rows.norm()
         if self.size + len(rows) > len(self.basis):
             more = torch.empty(min(len(self.small), max(16, 2 * len(self.basis))), self.op.n).to(self.basis)
@@ -180,9 +181,9 @@ class _Space:
         self.basis[self.size : self.size + len(rows)] = rows
         self.size, self.pending = self.size + len(rows), len(rows)
 
-    def _cleared(self, rows: Tensor, gather: np.ndarray | None = None) -> Tensor:
+    def _cleared(self, rows: Tensor, times: int, gather: np.ndarray | None = None) -> Tensor:
         known = self.basis[: self.size]
-        for _ in range(2):  # twice is enough (Parlett, after Kahan)
+        for _ in range(times):  # twice in all is enough (Parlett, after Kahan)
             along = rows @ known.T
             rows = rows - along @ known
             if gather is not None:
@@ -196,10 +197,10 @@ class _Space:
         if not bool(image.isfinite().all()):
             raise InputError("a product with the matrix is not finite: measure in float64 (dtype) or at another point")
         along = np.zeros((self.size, self.pending))
-        rest = self._cleared(image, along)
+        rest = self._cleared(image, 1, along)
         self.small[: self.size, self.size - self.pending : self.size] = along
-        wide = rest.double()
-        triangle = torch.linalg.qr(wide.T)[1] if len(rest) > 1 else wide.norm()[None, None]
+        many = len(rest) > 1
+        triangle = torch.linalg.qr(rest.double().T)[1] if many else rest.norm(dtype=torch.float64)[None, None]
         self.last = triangle.cpu().numpy()
         self._rest = rest
         self._alive = np.abs(np.diag(self.last)) > 100 * self.floor
@@ -213,8 +214,9 @@ class _Space:
 
     def next_block(self, room: int) -> Tensor:
         """The rest of the last products; random vectors where that is nothing but rounding."""
-        rows = self._rest.clone()
+        rows = self._rest
         if not self._alive.all():
+            rows = rows.clone()
             self.seed += 1
             spare = gaussians(self.op, len(rows), 7919 + self.seed, self.basis.dtype)
             dead = torch.from_numpy(~self._alive).to(rows.device)

@@ -25,6 +25,9 @@ from thalweg.landscape.operators import CurvatureOp
 
 __all__ = ["Estimate", "adaptive", "differences", "hutch_plus_plus", "hutchinson", "trace", "xtrace"]
 
+LARGE = 2**17
+"""Weights from which on a gradient takes less time than a product with a graph that is kept, by measurement on CPU."""
+
 
 class Estimate(NamedTuple):
     """A mean and its standard error, which is 0 where nothing was left to chance and nan where one probe was all."""
@@ -90,13 +93,13 @@ def adaptive(op: Symmetric, products: int, *, seed: int = 0) -> Estimate:
 
     With images y_i of the test vectors, the share of |y_i|^2 outside the span of the other images, on average, is what
     a sketch would leave of the variance; as it halves the number of samples, it pays where that share is below a half.
-    Of a Hessian the probes are taken by differences of gradients (``two_levels``).
+    Of a large Hessian the probes are taken by differences of gradients (``two_levels``).
 
     Raises:
         InputError: fewer than four products.
     """
     _at_least(products, 4)
-    if _differs(op) and 20 <= products < op.n:
+    if _differs(op) and op.n >= LARGE and products >= 8:
         found = two_levels(op, products, seed=seed, sketch=True)
         return xtrace(op, products, seed=seed) if found is None else Estimate(*found)
     count = min(products // 2, op.n)
