@@ -14,6 +14,16 @@ __all__ = ["app"]
 
 app = App(name="data", help="Data: prepare it, plan what is read how often and in which order, look into a plan.")
 
+app.command("thalweg.cli.data_mix:mix", name="mix", help="Training shares of least test loss, from learning curves.")
+app.command(
+    "thalweg.cli.data_reuse:reuse", name="reuse", help="How many epochs pay, from runs or the published constant."
+)
+app.command(
+    "thalweg.cli.data_threshold:threshold",
+    name="threshold",
+    help="Whether a model learns a rare source, and what lifts it if not.",
+)
+
 
 @app.command
 def plan(

@@ -74,7 +74,13 @@ class ThresholdLaw:
     slope_error: float = np.nan
 
     @classmethod
-    def fit(cls, sizes: Sequence[float], thresholds: Sequence[float], *, exponent: float | None = None) -> ThresholdLaw:
+    def fit(
+        cls,
+        sizes: Sequence[float] | np.ndarray,
+        thresholds: Sequence[float] | np.ndarray,
+        *,
+        exponent: float | None = None,
+    ) -> ThresholdLaw:
         """A line through log threshold against log size.
 
         Args:

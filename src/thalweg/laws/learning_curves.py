@@ -41,7 +41,9 @@ class LearningCurve:
         return self.floor + self.scale * np.asarray(samples, dtype=float) ** -self.exponent
 
 
-def fit_learning_curve(samples: Sequence[float], errors: Sequence[float], *, floor: bool = True) -> LearningCurve:
+def fit_learning_curve(
+    samples: Sequence[float] | np.ndarray, errors: Sequence[float] | np.ndarray, *, floor: bool = True
+) -> LearningCurve:
     """Fits e(n) = floor + A n^-α by least squares on log e, exponent in (0, 3].
 
     Args:

@@ -144,12 +144,14 @@ class ReuseLaw:
 
     def saturation(self, unique: float) -> float:
         """R(N): at most 1 + R passes' worth can be had from N."""
+        if not unique > 0:
+            raise InputError(f"unique = {unique:g} must be an amount of data > 0")
         return float(_saturation(self.form, np.asarray(unique, dtype=float), self.a, self.c))
 
     def reuse(self, unique: float, epochs: float) -> float:
         """E(K, N), passes' worth of fresh data."""
-        if epochs < 1 or unique <= 0:
-            raise InputError(f"epochs = {epochs:g}, unique = {unique:g}: epochs >= 1 and unique > 0 are needed")
+        if epochs < 1:
+            raise InputError(f"epochs = {epochs:g} must be at least 1")
         return float(_reuse(np.asarray(epochs, dtype=float), self.saturation(unique)))
 
     def effective_tokens(self, unique: float, epochs: float) -> float:
