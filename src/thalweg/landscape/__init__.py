@@ -76,6 +76,7 @@ _LAZY = {
     "principal_plane": "plane",
     "reachable_at": "bottleneck",
     "root_trace": "diagonals",
+    "sampled_forms": "sampled_fisher",
     "scales": "sharpness",
     "segment_figure": "valley_figures",
     "spectral_density": "density",

@@ -22,6 +22,8 @@ from thalweg.landscape.bound import LossFn
 from thalweg.landscape.checks import in_place_error
 from thalweg.landscape.point import Point, Settings
 from thalweg.landscape.products import Product
+from thalweg.landscape.sampled_fisher import sampled_ways
+from thalweg.landscape.softmax import Draws
 from thalweg.landscape.ways import KINDS, LOOPED
 
 __all__ = ["CurvatureOp", "empirical_fisher", "fisher", "ggn", "hessian", "noise_covariance", "operator"]
@@ -36,6 +38,7 @@ class CurvatureOp:
     Args:
         point: where.
         kind: one of ``ways.KINDS``.
+        draws: for the Fisher matrix, labels drawn from the predictions; None takes it exactly.
 
     Attributes:
         products: vectors multiplied so far.
@@ -46,13 +49,13 @@ class CurvatureOp:
         InputError: an unknown kind or back end, or no back end that works, with the reasons.
     """
 
-    def __init__(self, point: Point, kind: str = "hessian") -> None:
+    def __init__(self, point: Point, kind: str = "hessian", draws: Draws | None = None) -> None:
         if kind not in KINDS:
             raise InputError(f"kind={kind!r} is not known: {suggest(kind, KINDS)}")
-        self.point, self.kind = point, kind
+        self.point, self.kind, self.draws = point, kind, draws
         self.products, self.seconds, self.chunk = 0, 0.0, point.settings.chunk
         self._kept: dict[int, Product] = {}
-        self._ways = KINDS[kind](point)
+        self._ways = KINDS[kind](point) if draws is None else sampled_ways(point, draws)
         self._way = ""
         wanted = point.settings.back_end
         if wanted != "auto":
@@ -223,9 +226,16 @@ def ggn(model: nn.Module, loss_fn: LossFn, data: Iterable[Any], **options: Any) 
     return operator(Point(model, loss_fn, data, Settings(**options)), "ggn")
 
 
-def fisher(model: nn.Module, loss_fn: LossFn, data: Iterable[Any], **options: Any) -> CurvatureOp:
-    """The Fisher matrix of a model with categorical outputs; arguments as of ``hessian``."""
-    return operator(Point(model, loss_fn, data, Settings(**options)), "fisher")
+def fisher(model: nn.Module, loss_fn: LossFn, data: Iterable[Any], *, samples: int = 0, **options: Any) -> CurvatureOp:
+    """The Fisher matrix of a model with categorical outputs; arguments as of ``hessian``.
+
+    With ``samples`` >= 1, unbiased from so many labels drawn for each row of outputs from the prediction itself (option
+    ``seed``; how far off: ``sampled_forms``); 0 takes the expectation exactly.
+    """
+    if samples < 0:
+        raise InputError(f"samples={samples} must be at least 1, or 0 for the exact matrix")
+    point = Point(model, loss_fn, data, Settings(**options))
+    return CurvatureOp(point, "fisher", Draws(samples, point.settings.seed)) if samples else operator(point, "fisher")
 
 
 def empirical_fisher(model: nn.Module, loss_fn: LossFn, data: Iterable[Any], **options: Any) -> CurvatureOp:

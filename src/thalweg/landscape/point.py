@@ -38,7 +38,7 @@ class Settings:
         split: for gauss-newton and fisher, the module whose outputs the loss is cut at; None looks for it.
         training: leave the modules in their mode (batch statistics, dropout) instead of evaluation.
         allow_random: take a loss that is random, with one seed for all evaluations.
-        seed: that seed.
+        seed: that seed, and that of labels drawn for a Fisher matrix.
         shards: the data are this process's share; sums run over all processes of torch.distributed.
     """
 
