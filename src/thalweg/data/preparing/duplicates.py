@@ -33,8 +33,8 @@ class Resolution:
 
     Attributes:
         duplicates: for each part int64 (documents,): how many documents each stands for; 0 for removed ones.
-        exact: documents removed as equal, or None if that was not asked for.
-        near: documents removed as near-duplicates, likewise, with the groups found.
+        exact: documents and bytes left after the removal of equal texts, or None if that was not asked for.
+        near: likewise after that of near-duplicates, with the groups found.
     """
 
     duplicates: tuple[np.ndarray, ...]
@@ -87,6 +87,7 @@ def resolve(
     by_rank = _by_id(staged, documents)
     keeper = np.arange(documents)  # of each rank; all below is in ranks
     reports: list[dict[str, Any] | None] = [None, None]
+    sizes = _joined([found["sizes"] for found in arrays], (0,), np.int64)[by_rank]
     sources = _sources(arrays, parts, inputs)[by_rank]
     alone = np.zeros(documents, dtype=np.uint64)
     if exact is not None:
@@ -94,7 +95,7 @@ def resolve(
         group = sources if exact.within == "source" else alone
         edges = bucket_edges(np.column_stack((group, keys)), np.arange(documents))
         keeper[edges[:, 0]] = edges[:, 1]
-        reports[0] = {"removed": len(edges)}
+        reports[0] = _left(keeper, sizes)
     if near is not None:
         group = sources if near.within == "source" else alone
         signed = _joined([found["signed"] for found in arrays], (0,), bool)[by_rank]
@@ -105,7 +106,7 @@ def resolve(
         keeper = smallest[keeper]
         joined = np.bincount(smallest[nodes], minlength=documents)
         reports[1] = {
-            "removed": int((smallest[nodes] != nodes).sum()),
+            **_left(keeper, sizes),
             "groups": int((joined > 1).sum()),
             "largest_group": int(joined.max(initial=0)),
             "candidate_pairs": len(edges),
@@ -115,6 +116,11 @@ def resolve(
     counts = np.empty(documents, dtype=np.int64)
     counts[by_rank] = np.bincount(keeper, minlength=documents)
     return Resolution(tuple(np.split(counts, ends[1:-1])) if len(staged) else (), *reports)
+
+
+def _left(keeper: np.ndarray, sizes: np.ndarray) -> dict[str, int]:
+    stays = keeper == np.arange(len(keeper))
+    return {"documents": int(stays.sum()), "bytes": int(sizes[stays].sum())}
 
 
 def jaccard(first: str, second: str, words: int = 5) -> float:

@@ -76,8 +76,8 @@ class PoolEngine:
                 deaths = 1 if len(found) > before else deaths + 1
                 if deaths == DEATHS:
                     raise RuntimeError(
-                        f"worker processes died {DEATHS} times in a row (killed, or out of memory?), "
-                        f"{len(found)} of {len(numbers)} parts are done and kept: use fewer workers or a smaller part_mb"
+                        f"worker processes died {DEATHS} times in a row (killed, or out of memory?); {len(found)} of "
+                        f"{len(numbers)} parts are done and kept: use fewer workers or a smaller part_mb"
                     ) from None
         return found
 
