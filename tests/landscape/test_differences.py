@@ -11,7 +11,8 @@ from torch import nn
 
 from landscape.dense import cross_entropy, net
 from thalweg.errors import InputError
-from thalweg.landscape.differences import Differences, share_outside
+from thalweg.landscape import traces
+from thalweg.landscape.differences import Differences, share_outside, two_levels
 from thalweg.landscape.matrix import Dense
 from thalweg.landscape.operators import ggn, hessian
 from thalweg.landscape.traces import differences, hutchinson, trace
@@ -69,6 +70,16 @@ def test_a_sketch_that_pays_is_seen_on_the_folded_images():
     assert share_outside(folded) == pytest.approx(share_outside(images.double()))
     assert share_outside(torch.eye(5).double()) == pytest.approx(1)
     assert trace(op, 24).products == 24
+
+
+def test_the_trace_of_a_large_hessian_takes_differences_unless_a_sketch_pays(monkeypatch):
+    monkeypatch.setattr(traces, "LARGE", 1)
+    case = net(rows=200)  # 43 weights: a sketch of 10 holds most of the spectrum
+    op, exact = hessian(case.model, cross_entropy, case.batches()), float(case.hessian().trace())
+    assert trace(op, 20) == traces.xtrace(op, 20)
+    monkeypatch.setattr(traces, "two_levels", lambda *a, sketch=False, **k: two_levels(*a, **k))  # as if it did not
+    assert trace(op, 20) == differences(op, 20)
+    assert abs(trace(op, 40).value - exact) < 4 * trace(op, 40).error
 
 
 def test_refused():
