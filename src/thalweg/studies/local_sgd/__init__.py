@@ -1,0 +1,1 @@
+"""Does averaging workers more rarely lower sharpness faster, and when?"""
