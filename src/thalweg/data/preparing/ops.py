@@ -34,7 +34,9 @@ EMPTY_LINES = re.compile(r"\n{3,}")
 class Op(Protocol):
     """A step on record batches."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """In the counts."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch after the step."""
@@ -44,7 +46,9 @@ class Op(Protocol):
 class Remover(Protocol):
     """A step that removes documents."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """In the counts."""
 
     def reasons(self, batch: pa.RecordBatch) -> list[str]:
         """Why each document is removed; empty for those kept."""

@@ -107,8 +107,8 @@ def prepare(
     try:
         with _alone(work), _full_disk_named(folder):
             told = _Teller(progress or (lambda *_: None), stop or (lambda: False))
-            preparation = _with_datasets(preparation, datasets or {}, work)
-            manifest, made = _prepare(preparation, folder, workplace, told, functions or {}, fresh)
+            readable = _with_datasets(preparation, datasets or {}, work)
+            manifest, made = _prepare(readable, folder, workplace, told, functions or {}, fresh)
             shutil.rmtree(work)
     finally:
         workplace.close()
@@ -167,7 +167,8 @@ def _prepare(
     written = told.run(engine, "write", finishing, len(left))
     if used is not None and used.name != "byte":
         used.save(folder / "tokenizer.json")
-    manifest = make_manifest(preparation, whole, sources, digests, counts, bad, resolution, written, used)
+    shown = replace(preparation, inputs=tuple(_as_named(each) for each in inputs))
+    manifest = make_manifest(shown, whole, sources, digests, counts, bad, resolution, written, used)
     sync_folder(folder)
     write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False) + "\n")
     return manifest, True
@@ -204,12 +205,11 @@ def _part_key(preparation: Preparation, steps: str, group: Sequence[Piece]) -> s
     """What decides a part's files: the content it reads and how, and the steps of the first pass."""
     settings = preparation.to_dict()
     near = {**(settings["minhash"] or {"none": True}), "within": "", "confirm": False, "check": 0}
-    read = [
-        [piece.key, piece.start, piece.stop, piece.source.kind, piece.source.name, preparation.inputs[number].name]
-        + [{**settings["inputs"][number], "path": "", "source": ""}]
-        for piece in group
-        for number in [piece.source.input]
-    ]
+    read = []
+    for piece in group:
+        number = piece.source.input
+        each = {**settings["inputs"][number], "path": "", "source": preparation.inputs[number].name}
+        read.append([piece.key, piece.start, piece.stop, piece.source.kind, piece.source.name, each])
     exact = settings["exact"] is not None
     return fingerprint(steps, read, near, exact, preparation.read_scores, preparation.on_bad)[:40]
 
@@ -289,6 +289,12 @@ def _with_datasets(preparation: Preparation, datasets: Mapping[str, Any], work: 
         os.replace(temporary, path)
         changed.append(replace(each, path=str(path), source=each.name, format="parquet"))
     return replace(preparation, inputs=tuple(changed))
+
+
+def _as_named(each: Input) -> Input:
+    """An input with its dataset named as the caller did, not by the file in the work folder."""
+    path = Path(each.path)
+    return replace(each, path=f"dataset:{path.stem}") if path.parts[-3:-1] == (WORK, "datasets") else each
 
 
 @contextmanager

@@ -128,7 +128,7 @@ STATISTICS: MappingProxyType[str, Callable[[Measured], float]] = MappingProxyTyp
 """Numbers by name. Shares lie in [0, 1]; ``compression`` is zlib's size over the size in bytes."""
 
 INFINITY = float("inf")
-QUALITY = {
+QUALITY: dict[str, tuple[float, float]] = {
     "words": (50, 100_000),
     "mean_word_length": (3, 10),
     "symbols_per_word": (0, 0.1),
@@ -137,7 +137,7 @@ QUALITY = {
     "alphabetic_words": (0.8, 1),
     "stop_words": (2, INFINITY),
 }
-REPETITION = {
+REPETITION: dict[str, tuple[float, float]] = {
     "repeated_lines": (0, 0.3),
     "repeated_paragraphs": (0, 0.3),
     "repeated_line_characters": (0, 0.2),
