@@ -64,7 +64,7 @@ def test_a_sketch_that_pays_is_seen_on_the_folded_images():
     case = net()
     op = hessian(case.model, cross_entropy, case.batches())
     rough = Differences(op.point)
-    images = torch.stack([rough.image(rough.probe(i)) for i in range(8)])
+    images = torch.stack([rough.image(rough.probe(i)).clone() for i in range(8)])
     folded = torch.stack([rough.folded(image) for image in images])
     torch.testing.assert_close(folded @ folded.T, images @ images.T)  # nothing is lost where n is below 1024
     assert share_outside(folded) == pytest.approx(share_outside(images.double()))

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from thalweg.landscape.operators import CurvatureOp
 from thalweg.landscape.point import Point
+from thalweg.landscape.products import gradient
 
 __all__ = ["EXACT", "Differences", "share_outside", "two_levels"]
 
@@ -47,6 +48,7 @@ class Differences:
         size = math.sqrt(sum(float(t.detach().double().square().sum()) for t in point.bound.theta))
         self.shift = math.sqrt(torch.finfo(point.bound.dtype).eps) * (1 + size)
         self._fold = self._signs(1 << 40)
+        self._theta, self._near, self._image = point.theta, point.theta, torch.empty_like(self.base)
 
     def _signs(self, number: int) -> Tensor:
         size = self.point.size
@@ -60,14 +62,24 @@ class Differences:
         return self._signs(i)
 
     def image(self, probe: Tensor) -> Tensor:
-        """The product with a probe, about, (n,)."""
-        step = self.shift / math.sqrt(self.point.size)
-        return self.point.gradient(probe * step).sub_(self.base).div_(step)
+        """The product with a probe, about, (n,); the next call writes over it."""
+        point, layout = self.point, self.point.bound.layout
+        step = self.shift / math.sqrt(point.size)
+        torch.add(self._theta, probe, alpha=step, out=self._near)
+        theta, rooms = layout.split(self._near), self._image.zero_().split(list(layout.counts))
+        with point.bound.quiet():
+            for _, batch, share in point.batches():
+                slopes = gradient(lambda t, batch=batch: point.bound.loss(t, batch), theta)
+                for room, slope in zip(rooms, slopes, strict=True):
+                    room.add_(slope.reshape(-1), alpha=share)
+        return point.summed(self._image).sub_(self.base).div_(step)
 
     def folded(self, image: Tensor) -> Tensor:
         """Sums of every 1024th entry times fixed random signs: keeps inner products to about 3 %, (1024,) float64."""
-        signed = (image * self._fold).double()
-        return torch.nn.functional.pad(signed, (0, -len(signed) % FOLDED)).view(-1, FOLDED).sum(dim=0)
+        signed, whole = image * self._fold, len(image) // FOLDED * FOLDED
+        sums = signed[:whole].view(-1, FOLDED).sum(dim=0, dtype=torch.float64)
+        sums[: len(image) - whole] += signed[whole:]
+        return sums
 
 
 def share_outside(images: Tensor) -> float:
