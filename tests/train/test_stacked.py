@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+import local_worker
+from gloo_pair import logs_of, run_pair
 from thalweg.errors import InputError
 from thalweg.optim import AdamW
 from thalweg.train.local_updates import LocalUpdates, constant_period
@@ -84,6 +87,22 @@ def test_an_average_a_step_is_parallel_sgd(model, batches) -> None:
         optimizer.step()
     for found, expected in zip(stack.place().parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_two_processes_are_two_stacked_workers(tmp_path: Path) -> None:
+    """The same rounds with an all-reduce for a mean: equal after every step, and equal among workers at round ends."""
+    run_pair(Path(local_worker.__file__), tmp_path, limit=60)
+    files = [tmp_path / f"weights{rank}.pt" for rank in range(2)]
+    assert all(file.exists() for file in files), logs_of(tmp_path)
+    apart = torch.stack([torch.load(file) for file in files])
+    stack = StackedWorkers(local_worker.build(), loss, local_worker.optimizer_of, workers=2)
+    updates = LocalUpdates(constant_period(local_worker.PERIOD), steps=local_worker.STEPS)
+    for step, batch in enumerate(zip(*local_worker.batches(), strict=True)):
+        stack.step(batch)
+        averaged = updates.after_step(stack.rows(slice(None)), lr=local_worker.LR)
+        here = torch.cat([p.detach().flatten(1) for p in stack.weights.values()], dim=1)
+        torch.testing.assert_close(apart[:, step], here, rtol=1e-10, atol=1e-13)
+        assert torch.equal(apart[0, step], apart[1, step]) == averaged
 
 
 def test_one_worker_does_not_notice_the_period(model, batches) -> None:
