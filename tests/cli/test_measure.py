@@ -64,6 +64,16 @@ def test_a_run_an_export_and_the_table(run, tmp_path, capsys, tiny, monkeypatch)
     assert "note: attention runs on the MATH kernel: the fused ones have no second derivative" in first
 
 
+def test_the_table_says_the_largest_error_of_several_values(run, capsys):
+    words = ["--measures", "lambda_max:2", "--windows", "2"]
+    assert main(["measure", str(run.folder), *words, "--json"]) == 0
+    (item,) = json.loads(capsys.readouterr().out)["result"]["points"][0]["measurements"].values()
+    assert main(["measure", str(run.folder), *words]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert "residual, largest" in row
+    assert f"{max(item['error']):.2g}" in row
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
