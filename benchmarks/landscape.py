@@ -2,7 +2,8 @@
 
 Claim to test: at least 3 times faster than each at equal residual or standard error. One batch, the same weights (a
 short training on source text), float32, all attention on the MATH kernel, which the peers do not switch to by
-themselves. Each cell runs in a process forked for it, sides in turn; its peak memory is above what the process had.
+themselves. Each cell runs in a process forked for it, sides in turn; its peak memory is above what the process had. Seconds are the process's CPU seconds on one
+thread, which other work on the machine disturbs less than the clock's (kept too).
 Peers are optional:
 
     pip install --target PEERS --no-deps PyHessian curvlinops-for-pytorch hessian-eigenthings einops einconv
@@ -275,19 +276,20 @@ def residuals(given: tuple[nn.Module, Tensor, Tensor], vectors: Tensor) -> tuple
 
 
 def cell(side: str, task: str, given: tuple[nn.Module, Tensor, Tensor], effort: int, queue: Any) -> None:
-    """One run, in its own process: seconds with set-up, peak MiB above the start, and what was found."""
+    """One run, in its own process: wall and CPU seconds with set-up, peak MiB above the start, and what was found."""
     warnings.simplefilter("ignore")
     try:
         Path("/proc/self/clear_refs").write_text("5")
         before = _memory("VmRSS")
         with sdpa_kernel(SDPBackend.MATH):
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.process_time()
             made = SIDES[side](*given)
             if task.startswith("top"):
                 vectors, products = made.top(int(task[3:]), made.efforts[effort])
             else:
                 value, error, products = getattr(made, task)()
-            found = {"seconds": time.perf_counter() - began, "mib": _memory("VmHWM") - before, "products": products}
+            found = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - spent, "products": products}
+            found["mib"] = _memory("VmHWM") - before
             if task.startswith("top"):
                 values, rest = residuals(given, vectors)
                 found |= {"value": min(values), "error": float("nan"), "residual": max(rest)}
@@ -327,15 +329,15 @@ def reached(
         if "failure" in found:
             note = f" (residual {best:.2g} at the effort before)" if best < float("inf") else ""
             return effort, {"failure": found["failure"] + note}
-        searched, best = searched + found["seconds"], found["residual"]
+        searched, best = searched + found["cpu"], found["residual"]
         if best <= TOLERANCE:
             return effort, found | {"searched": searched}
     return first, {"failure": f"residual {best:.2g} at the largest effort, after {searched:.0f} s"}
 
 
 def equal(task: str, ours: dict[str, Any], theirs: dict[str, Any]) -> float:
-    """Their seconds over ours, for a trace at our standard error where they state one."""
-    ratio = theirs["seconds"] / ours["seconds"]
+    """Their CPU seconds over ours, for a trace at our standard error where they state one."""
+    ratio = theirs["cpu"] / ours["cpu"]
     if task == "trace" and theirs["error"] == theirs["error"]:
         ratio *= (theirs["error"] / ours["error"]) ** 2
     return ratio
@@ -425,14 +427,14 @@ def summarise(size: str, count: int, task: str, found: dict[str, list[dict[str, 
             rows.append(row)
             continue
         ratios = sorted(equal(task, o, r) for o, r in zip(found["thalweg"], runs, strict=True))
-        keys = ("seconds", "mib", "value", "error", "products", "residual")
+        keys = ("seconds", "cpu", "mib", "value", "error", "products", "residual")
         row = {key: statistics.median(r[key] for r in runs) for key in keys if key in runs[0]}
         if "searched" in runs[0]:
             row["searched"] = runs[0]["searched"]
         spread = (ratios[0], statistics.median(ratios), ratios[-1])
         row |= {"size": size, "parameters": count, "task": task, "side": side, "ratio": spread}
         print(
-            f"{size:5} {task:8} {side:20} {row['seconds']:8.2f} s {row['mib']:7.0f} MiB  value {row['value']:.5g} "
+            f"{size:5} {task:8} {side:20} {row['cpu']:8.2f} s {row['mib']:7.0f} MiB  value {row['value']:.5g} "
             f"error {row['error']:.2g} residual {row.get('residual', 0):.2g} products {row['products']:.0f}  ratio "
             + "-".join(f"{r:.2f}" for r in spread),
             flush=True,
