@@ -2,9 +2,9 @@
 
 Claim to test: at least 3 times faster than each at equal residual or standard error. One batch, the same weights (a
 short training on source text), float32, all attention on the MATH kernel, which the peers do not switch to by
-themselves. Each cell runs in a process forked for it, sides in turn; its peak memory is above what the process had. Seconds are the process's CPU seconds on one
-thread, which other work on the machine disturbs less than the clock's (kept too).
-Peers are optional:
+themselves. Each cell runs in a process forked for it, sides in turn; its peak memory is above what the process had.
+Seconds are CPU seconds of the process on one thread with its set-up, which other work on the machine disturbs less than
+the clock's (kept too). Peers are optional:
 
     pip install --target PEERS --no-deps PyHessian curvlinops-for-pytorch hessian-eigenthings einops einconv
         backpack-for-pytorch unfoldNd linear-operator jaxtyping wadler-lindig
