@@ -27,6 +27,7 @@ from thalweg.tasks.n_back import NBackRecall
 from thalweg.tasks.noisy_quadratic import NoisyQuadratic
 from thalweg.tasks.normalized_regression import NormalizedRegression
 from thalweg.tasks.registry import TASKS
+from thalweg.tasks.repeated_regression import RepeatedRegression
 from thalweg.tasks.rescaling import Rescaling
 from thalweg.tasks.retrieval import Retriever, retrieve, retrieve_ids
 from thalweg.tasks.river_valley import RiverValley, ValleyMeans
@@ -37,6 +38,7 @@ from thalweg.tasks.state_tracking import StateTracking
 from thalweg.tasks.translation import Translation
 from thalweg.tasks.two_layer import TwoLayer
 from thalweg.tasks.unit_product import UnitProduct
+from thalweg.tasks.zipf_regression import ZipfRegression
 
 __all__ = [
     "A5",
@@ -65,6 +67,7 @@ __all__ = [
     "NBackRecall",
     "NoisyQuadratic",
     "NormalizedRegression",
+    "RepeatedRegression",
     "Rescaling",
     "Retriever",
     "RiverValley",
@@ -79,6 +82,7 @@ __all__ = [
     "TwoLayer",
     "UnitProduct",
     "ValleyMeans",
+    "ZipfRegression",
     "d_log_d",
     "digits",
     "generalizing",
