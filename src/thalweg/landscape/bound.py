@@ -76,7 +76,7 @@ class Bound:
         dtype: in which is computed.
 
     Raises:
-        InputError: a pattern matches nothing, or weights or buffers are nan or infinite (named).
+        InputError: a pattern matches nothing, weights are nan or infinite or a buffer is nan (named).
     """
 
     def __init__(
@@ -93,6 +93,9 @@ class Bound:
         odd = [name for name, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
         if odd:
             raise InputError(f"{odd[0]} holds nan or infinite weights: measure a checkpoint from before it diverged")
+        odd = [name for name, b in model.named_buffers() if b.is_floating_point() and bool(b.isnan().any())]
+        if odd:
+            raise InputError(f"the buffer {odd[0]} holds nan: measure a checkpoint from before it diverged")
         first = next(iter(chosen.values()))
         self.model, self.training, self.seed = model, training, seed
         self.device, self.dtype = first.device, dtype or first.dtype
@@ -105,6 +108,10 @@ class Bound:
 
     def _number(self, tensor: Tensor) -> Tensor:
         return tensor.detach().to(self.dtype) if tensor.is_floating_point() else tensor.detach()
+
+    def constants(self) -> Iterator[tuple[str, Tensor]]:
+        """Buffers and parameters that do not vary, by name."""
+        yield from self._fixed.items()
 
     def batch(self, batch: Any) -> Any:
         """The batch on the device of the weights, floating tensors in the dtype of the computation."""

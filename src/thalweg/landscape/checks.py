@@ -1,25 +1,25 @@
 """What would make a curvature wrong without an error, found before anything is computed, and named.
 
-A loss that is random, that nothing can be differentiated through or that ignores parameters; operations in place that
-break a second backward pass.
+A loss that is random, that nothing can be differentiated through or that ignores parameters; which part of the model
+is to blame says ``blame``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from thalweg.errors import InputError
+from thalweg.landscape.blame import blame_random, in_place_error
 from thalweg.landscape.bound import Bound
 
-__all__ = ["Findings", "in_place", "in_place_error", "inspect_loss"]
+__all__ = ["Findings", "inspect_loss"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,12 @@ class _Watch(TorchFunctionMode):
     attention = False
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             self.attention = True
-        return func(*args, **(kwargs or {}))
+        if func is F.multi_head_attention_forward and not kwargs.get("need_weights", True):
+            self.attention = True
+        return func(*args, **kwargs)
 
 
 def inspect_loss(bound: Bound, batch: Any, *, allow_random: bool = False) -> Findings:
@@ -100,63 +103,31 @@ def _is_random(bound: Bound, batch: Any, allowed: bool) -> bool:
     """Whether two evaluations that are not seeded differ."""
     seed, bound.seed = bound.seed, None
     try:
-        with torch.no_grad():
-            values = [float(bound.loss(bound.theta, batch)) for _ in range(2)]
+        first, second = _twice(bound, batch)
+        if not _differ(bound, first, second):
+            return False
+        said = f"the loss of one batch was {first:.6g}, then {second:.6g}: it is random"
+        if not allowed:
+            raise InputError(
+                f"{said} ({blame_random(bound, batch)}); switch that off, or give allow_random=True to measure it for "
+                "one draw"
+            )
     finally:
         bound.seed = seed
-    rounding = 1e-3 if bound.dtype in (torch.bfloat16, torch.float16) else 1e-5
-    if abs(values[0] - values[1]) <= rounding * max(1e-30, abs(values[0])):
-        return False
-    if not allowed:
-        dropouts = [
-            name or "the model"
-            for name, module in bound.model.named_modules()
-            if bound.training and isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-        ]
-        where = f" ({dropouts[0]} is a dropout that is on)" if dropouts else " (a dropout by function, or sampling)"
+    first, second = _twice(bound, batch)
+    if _differ(bound, first, second):
         raise InputError(
-            f"the loss of one batch was {values[0]:.6g}, then {values[1]:.6g}: it is random{where}; switch that "
-            "off, or give allow_random=True to measure it for one draw"
+            f"{said} even with one seed ({blame_random(bound, batch)}): allow_random=True can hold only torch's own "
+            "random numbers fixed"
         )
     return True
 
 
-def in_place_error(bound: Bound, batch: Any, which: str) -> InputError:
-    """The sentence on an operation in place that breaks "the" (or "the second") pass; call it inside ``quiet``."""
+def _twice(bound: Bound, batch: Any) -> tuple[float, float]:
     with torch.no_grad():
-        found = in_place(bound.model, lambda: bound.loss(bound.theta, batch))
-    where = f"module {', '.join(found[:3])}" if found else "an operation outside the leaf modules"
-    return InputError(f"an operation in place breaks {which} backward pass ({where}): write it without")
+        return float(bound.loss(bound.theta, batch)), float(bound.loss(bound.theta, batch))
 
 
-def in_place(model: nn.Module, run: Callable[[], object]) -> list[str]:
-    """The modules that write to their inputs, or whose outputs are written to later, while ``run`` evaluates the model.
-
-    Args:
-        model: is called by ``run``.
-        run: one forward pass.
-    """
-    found: list[str] = []
-    outputs: list[tuple[str, Tensor, int]] = []
-    inputs: dict[str, list[tuple[Tensor, int]]] = {}
-    handles = []
-
-    def before(name: str, words: tuple[Any, ...]) -> None:
-        inputs[name] = [(t, t._version) for t in words if isinstance(t, Tensor)]
-
-    def after(name: str, output: Any) -> None:
-        found.extend(name for t, version in inputs[name] if t._version != version)
-        if isinstance(output, Tensor):
-            outputs.append((name, output, output._version))
-
-    for name, module in model.named_modules():
-        if not list(module.children()):
-            handles.append(module.register_forward_pre_hook(lambda _, words, n=name: before(n, words)))
-            handles.append(module.register_forward_hook(lambda _, words, out, n=name: after(n, out)))
-    try:
-        run()
-    finally:
-        for handle in handles:
-            handle.remove()
-    later = [f"{name} (its output is changed later)" for name, t, version in outputs if t._version != version]
-    return list(dict.fromkeys([*found, *later]))
+def _differ(bound: Bound, first: float, second: float) -> bool:
+    rounding = 1e-3 if bound.dtype in (torch.bfloat16, torch.float16) else 1e-5
+    return not abs(first - second) <= rounding * max(1e-30, abs(first))

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.errors import InputError, suggest
+from thalweg.landscape.blame import in_place_error
 from thalweg.landscape.bound import LossFn
-from thalweg.landscape.checks import in_place_error
 from thalweg.landscape.point import Point, Settings
 from thalweg.landscape.products import Product
 from thalweg.landscape.sampled_fisher import sampled_ways
@@ -108,7 +108,7 @@ class CurvatureOp:
                 image = self._multiplied(i, batch, given)
                 total = image.mul_(share) if total is None else total.add_(image, alpha=share)
         total = torch.zeros_like(given) if total is None else total  # all data are with other processes
-        self.point.summed(total)
+        self.point.finite(self.point.summed(total), "a product with the matrix")
         if self.kind == "noise_covariance":
             mean = self._mean_gradient()
             total -= torch.outer(given @ mean, mean)

@@ -6,6 +6,7 @@ The mean weighs each batch by its number of loss terms, so that it does not depe
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -148,6 +149,9 @@ class Point:
         with self.bound.quiet(), torch.no_grad():
             for _, batch, share in self.batches():
                 total += share * self.bound.loss(theta, batch).double()
+        if shift is None:
+            self.finite(self.summed(total), "the loss")
+            return float(total)
         return float(self.summed(total))
 
     def gradient(self, shift: Tensor | None = None) -> Tensor:
@@ -160,7 +164,23 @@ class Point:
             for _, batch, share in self.batches():
                 slopes = gradient(lambda t, batch=batch: self.bound.loss(t, batch), theta)
                 total += share * self.bound.layout.flat(slopes)
-        return self.summed(total)
+        self.summed(total)
+        return self.finite(total, "the gradient") if shift is None else total
+
+    def finite(self, found: Tensor, what: str) -> Tensor:
+        """Refuses results that are nan or infinite at the point itself.
+
+        Raises:
+            InputError: with the first batch of this process whose loss is not finite, if there is one.
+        """
+        if math.isfinite(float(found.sum())) or bool(found.isfinite().all()):
+            return found
+        with self.bound.quiet(), torch.no_grad():
+            for i, batch, _ in self.batches():
+                value = float(self.bound.loss(self.bound.theta, batch))
+                if not math.isfinite(value):
+                    raise InputError(f"the loss of batch {i + 1} is {value}: leave it out, or measure elsewhere")
+        raise InputError(f"{what} is not finite: measure in float64 (dtype) or at another point")
 
     @cached_property
     def fingerprint(self) -> str:
