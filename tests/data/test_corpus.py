@@ -87,4 +87,4 @@ def test_unknown_names_and_empty_folders(tmp_path: Path):
         corpus("stdlb")
     with pytest.raises(InputError, match="holds no text"):
         corpus(tmp_path)
-    assert set(CORPORA) == {"stdlib"}
+    assert set(CORPORA) == {"stdlib", "plays", "kjv", "mini"}

@@ -20,6 +20,7 @@ from thalweg.data import (
     corpus,
     tokenize,
     tokenizer,
+    tokens,
     train_bpe,
 )
 from thalweg.errors import InputError, MissingExtra
@@ -131,3 +132,13 @@ def test_every_kind_keeps_the_protocol(bpe: BPETokenizer):
     for one in made:
         assert 0 <= one.end < one.vocab_size
         assert len(one.fingerprint) == 64
+
+
+def test_encoding_many_at_once_is_encoding_each(monkeypatch: pytest.MonkeyPatch):
+    texts = ["one text", "", "naïve <|end|> text", "x" * 50, *map(str, range(40))]
+    learnt = train_bpe(texts, vocab_size=300)
+    monkeypatch.setattr(tokens, "BATCH_CHARACTERS", 30)
+    for kind in (learnt, ByteTokenizer()):
+        found = list(tokens.encode_all(iter(texts), kind))
+        assert [ids.dtype for ids in found] == [np.uint16] * len(texts)
+        assert [ids.tolist() for ids in found] == [kind.encode(text).tolist() for text in texts]

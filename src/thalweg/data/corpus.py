@@ -1,4 +1,4 @@
-"""Corpora by name or path: the embedded default, and any text file or folder of them."""
+"""Corpora by name or path: the embedded default, text in packages, and any text file or folder of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 from thalweg.data.document import Corpus, Document, split_by_name
+from thalweg.data.packages import kjv_corpus, mini_corpus, plays_corpus
 from thalweg.data.stdlib import stdlib_corpus
 from thalweg.errors import InputError, suggest
 
 __all__ = ["CORPORA", "SUFFIXES", "Corpus", "Document", "corpus"]
 
-CORPORA: MappingProxyType[str, Callable[[], Corpus]] = MappingProxyType({"stdlib": stdlib_corpus})
-"""Corpora by name."""
+CORPORA: MappingProxyType[str, Callable[[], Corpus]] = MappingProxyType(
+    {"stdlib": stdlib_corpus, "plays": plays_corpus, "kjv": kjv_corpus, "mini": mini_corpus}
+)
+"""Corpora by name; all but the first need the extra ``corpora``."""
 
 SUFFIXES = (".txt", ".md", ".rst", ".py", ".jsonl")
 """Files that a folder is searched for; a file named outright may have any suffix."""

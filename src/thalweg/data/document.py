@@ -93,3 +93,14 @@ def split_by_name(documents: Sequence[Document]) -> tuple[Document, ...]:
     return tuple(
         replace(document, split="validation" if i in held_out else "train") for i, document in enumerate(documents)
     )
+
+
+def interleaved(*groups: list[Document]) -> list[Document]:
+    """Merges groups so that after any share of one group's characters about the same share of the others' has come."""
+    placed = []
+    for group in groups:
+        total, before = sum(len(document.text) for document in group), 0
+        for document in group:
+            placed.append(((before + len(document.text) / 2) / total, document.name, document))
+            before += len(document.text)
+    return [document for *_, document in sorted(placed, key=lambda place: place[:2])]

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from thalweg.data.document import Corpus, Split
-from thalweg.data.tokens import Tokenizer
+from thalweg.data.tokens import Tokenizer, encode_all
 from thalweg.errors import InputError
 from thalweg.files import write_atomic
 
@@ -75,7 +75,7 @@ class Shard:
 
 
 def write_shard(path: str | Path, texts: Iterable[str], tokenizer: Tokenizer, *, corpus: str = "") -> Shard:
-    """Tokenizes documents into a shard, one at a time: memory is that of the longest document and the offsets.
+    """Tokenizes documents into a shard; memory is that of a million characters or the longest document.
 
     Args:
         path: the shard's name with its folder, e.g. ``cache/train``; the three suffixes are appended.
@@ -94,8 +94,7 @@ def write_shard(path: str | Path, texts: Iterable[str], tokenizer: Tokenizer, *,
     digest, offsets, count = hashlib.sha256(), [0], 0
     try:
         with open(temporary, "wb") as file:
-            for text in texts:
-                ids = tokenizer.encode(text)
+            for ids in encode_all(texts, tokenizer):
                 data = np.append(ids, ids.dtype.type(tokenizer.end)).astype(dtype).tobytes()
                 digest.update(data)
                 file.write(data)

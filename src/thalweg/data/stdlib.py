@@ -14,7 +14,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thalweg.data.document import Corpus, Document, split_by_name
+from thalweg.data.document import Corpus, Document, interleaved, split_by_name
 from thalweg.errors import InputError
 
 __all__ = ["stdlib_corpus"]
@@ -42,7 +42,7 @@ def stdlib_corpus() -> Corpus:
             f"corpus 'stdlib': this Python ({platform.python_version()}) carries no {missing} "
             "(a zipped or stripped installation?): give the path of a text file or folder instead"
         )
-    documents = split_by_name(_interleaved(prose, code))
+    documents = split_by_name(interleaved(prose, code))
     share = _prose_share(documents)
     held_out = _prose_share([document for document in documents if document.split == "validation"])
     return Corpus(
@@ -108,14 +108,3 @@ def _topics() -> list[tuple[str, str]]:
             kept.append((name, text))
             seen |= paragraphs
     return sorted(kept)
-
-
-def _interleaved(*groups: list[Document]) -> list[Document]:
-    """Merges groups so that after any share of one group's characters about the same share of the others' has come."""
-    placed = []
-    for group in groups:
-        total, before = sum(len(document.text) for document in group), 0
-        for document in group:
-            placed.append(((before + len(document.text) / 2) / total, document.name, document))
-            before += len(document.text)
-    return [document for *_, document in sorted(placed, key=lambda place: place[:2])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -27,6 +27,9 @@ __all__ = ["TOKENIZERS", "BPETokenizer", "ByteTokenizer", "Tokenizer", "tokenize
 
 END = "<|end|>"
 """The token after each document."""
+
+BATCH_CHARACTERS = 1 << 20
+"""Characters encoded together, or one document if it is longer."""
 
 
 class Tokenizer(Protocol):
@@ -117,6 +120,12 @@ class BPETokenizer:
         ids = self._backend.encode(text, add_special_tokens=False).ids
         return np.asarray(ids, dtype=np.uint16 if self.vocab_size <= 2**16 else np.uint32)
 
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """``encode`` of every text, on all cores unless TOKENIZERS_PARALLELISM is ``false``."""
+        dtype = np.uint16 if self.vocab_size <= 2**16 else np.uint32
+        found = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(each.ids, dtype=dtype) for each in found]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Text, end tokens written out."""
         return self._backend.decode([int(i) for i in ids], skip_special_tokens=False)
@@ -159,6 +168,22 @@ def tokenizer(name: str | Path, *, end: str = END) -> Tokenizer:
         raise
     except ValueError as error:
         raise InputError(f"tokenizer {path}: {error}") from None
+
+
+def encode_all(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[np.ndarray]:
+    """Ids of every text, in order; a tokenizer with ``encode_batch`` gets BATCH_CHARACTERS at a time."""
+    batch = getattr(tokenizer, "encode_batch", None)
+    if batch is None:
+        yield from map(tokenizer.encode, texts)
+        return
+    held, size = [], 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= BATCH_CHARACTERS:
+            yield from batch(held)
+            held, size = [], 0
+    yield from batch(held)
 
 
 def train_bpe(texts: Iterable[str], *, vocab_size: int) -> BPETokenizer:
