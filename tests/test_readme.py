@@ -8,6 +8,7 @@ import shlex
 import shutil
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -191,3 +192,17 @@ def test_the_rates_of_architectures_are_those_of_the_recorded_benchmark():
     row = next(line for line in TEXT.splitlines() if "benchmarks/architectures.py" in line)
     assert f"0.8M parameters {mid['tiny', 'plain']} and {mid['tiny', 'transformers']}" in row
     assert f"17M {mid['small', 'plain']} and {mid['small', 'transformers']}" in row
+
+
+def test_the_model_snippet(capsys):
+    class Model(torch.nn.Linear):
+        def forward(self, x, y):
+            return SimpleNamespace(loss=(super().forward(x) - y).square().mean())
+
+    torch.manual_seed(0)
+    batches = [{"x": torch.randn(4, 5), "y": torch.randn(4, 1)} for _ in range(2)]
+    names = {"model": Model(5, 1), "batches": batches}
+    exec(snippet("thalweg.landscape"), names)
+    rows = torch.cat([torch.cat([batch["x"], torch.ones(4, 1)], dim=1) for batch in batches])
+    assert names["found"]["trace"].value == pytest.approx(2 * rows.square().sum().item() / 8, rel=1e-5)
+    assert capsys.readouterr().out.startswith("trace = ")
