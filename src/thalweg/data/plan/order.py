@@ -68,7 +68,10 @@ class Order:
 
     def __init__(self, plan: Plan, sources: dict[str, Prepared] | None = None, *, verify: bool = False) -> None:
         self.plan, self._given = plan, sources
-        self.sources = open_sources(plan, verify=verify) if sources is None else sources
+        if sources is not None and (missing := set(plan.sources) - set(sources)):
+            raise InputError(f"sources has no {sorted(missing)[0]!r}, which the plan names: give all or None")
+        given = open_sources(plan, verify=verify) if sources is None else sources
+        self.sources = {name: given[name] for name in plan.sources}
         self.library = Library(plan, self.sources)
         for name in self.library.names:
             self.library.keys(name)

@@ -71,8 +71,8 @@ def share(step: int, *, batch: int, rank: int, world: int, start: int = 0) -> np
 
 
 def _skipped(order: Order, sample: int) -> list[int]:
-    """Windows left out before the one at place ``sample``."""
-    reached = int(order.numbers(np.array([sample]))[0])
+    """Windows left out before the last one that was consumed."""
+    reached = int(order.numbers(np.array([sample - 1]))[0]) if sample else 0
     return [number for number in order.plan.skip if number < reached]
 
 
