@@ -1,0 +1,1 @@
+"""Auto rate-tuning by batch normalization: convergence at any learning rate (arXiv 1812.03981)."""
