@@ -14,6 +14,7 @@ __all__ = ["app"]
 
 app = App(name="data", help="Data: prepare it, plan what is read how often and in which order, look into a plan.")
 
+app.command("thalweg.cli.data_prepare:prepare", name="prepare", help="Documents in, tokens out: clean, score, dedup.")
 app.command("thalweg.cli.data_mix:mix", name="mix", help="Training shares of least test loss, from learning curves.")
 app.command(
     "thalweg.cli.data_reuse:reuse", name="reuse", help="How many epochs pay, from runs or the published constant."

@@ -59,6 +59,7 @@ def arrow() -> Any:
     """
     try:
         import pyarrow
+        import pyarrow.compute
     except ImportError:
         raise MissingExtra("pyarrow", "data") from None
     return pyarrow

@@ -113,8 +113,11 @@ def train_classifier(
     for sign, name in ((1, "positive"), (-1, "negative")):
         if not (signs == sign).any():
             raise InputError(f"the {name} texts hold no word: a classifier needs texts of both kinds")
-    weights, bias = _fit(*_matrix(buckets, counts[counts > 0], 2**bits), signs, penalty)
-    return TextClassifier(weights.astype(np.float32), bias, words)
+    used, columns = np.unique(buckets, return_inverse=True)
+    found = _fit(columns, counts[counts > 0], signs, penalty)
+    weights = np.zeros(2**bits, dtype=np.float32)
+    weights[used] = found[:-1]
+    return TextClassifier(weights, float(found[-1]), words)
 
 
 def _features(texts: Sequence[str], words: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,19 +140,20 @@ EMPTY_WORD = int.from_bytes(hashlib.sha1(b"", usedforsecurity=False).digest()[:8
 """Hash of the word that a text without words has."""
 
 
-def _matrix(buckets: np.ndarray, counts: np.ndarray, size: int) -> tuple:
-    """Averages of one-hot features as a sparse matrix over the buckets that occur, those buckets, and ``size``."""
+def _fit(columns: np.ndarray, counts: np.ndarray, signs: np.ndarray, penalty: float) -> np.ndarray:
+    """Weights of the columns and the bias, float64 (columns + 1,), of least penalised loss.
+
+    Args:
+        columns: int64 (m,), column of each feature, text by text.
+        counts: int64 (texts,), features of each text, >= 1.
+        signs: float64 (texts,), 1 or -1.
+        penalty: of half the squared weights.
+    """
+    from scipy.optimize import minimize
     from scipy.sparse import csr_array
 
-    used, columns = np.unique(buckets, return_inverse=True)
-    values = np.repeat(1 / counts, counts)
     places = np.append(0, np.cumsum(counts))
-    return csr_array((values, columns, places), shape=(len(counts), len(used))), used, size
-
-
-def _fit(features, used: np.ndarray, size: int, signs: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    from scipy.optimize import minimize
-
+    features = csr_array((np.repeat(1 / counts, counts), columns, places))
     share = np.where(signs > 0, 0.5 / (signs > 0).sum(), 0.5 / (signs < 0).sum())
     transposed = features.T.tocsr()
 
@@ -159,8 +163,6 @@ def _fit(features, used: np.ndarray, size: int, signs: np.ndarray, penalty: floa
         pull = -share * signs / (1 + np.exp(np.minimum(margins, 700)))
         return loss, np.append(transposed @ pull + penalty * point[:-1], pull.sum())
 
-    start = np.zeros(len(used) + 1)
+    start = np.zeros(features.shape[1] + 1)
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-8})
-    weights = np.zeros(size)
-    weights[used] = found.x[:-1]
-    return weights, float(found.x[-1])
+    return found.x

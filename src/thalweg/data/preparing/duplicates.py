@@ -133,12 +133,12 @@ def jaccard(first: str, second: str, words: int = 5) -> float:
 def _by_id(staged: Sequence[Staged], documents: int) -> np.ndarray:
     """Numbers of the documents in the order of their ids, int64 (documents,)."""
     pa = arrow()
-    from pyarrow import compute
-
     chunks = [batch.column("id") for each in staged for batch in each.batches(["id"])]
     if not documents:
         return np.empty(0, dtype=np.int64)
-    return np.asarray(compute.sort_indices(pa.chunked_array(chunks, type=pa.string()))).astype(np.int64)
+    return np.asarray(pa.compute.call_function("sort_indices", [pa.chunked_array(chunks, type=pa.string())])).astype(
+        np.int64
+    )
 
 
 def _sources(

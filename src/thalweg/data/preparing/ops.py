@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class _Removes:
 class Clean:
     """Normalises texts; see ``config.Normalise``."""
 
-    form: str = "NFC"
+    form: Literal["NFC", "NFKC", "none"] = "NFC"
     whitespace: str = "lines"
     name: str = "normalise"
 

@@ -77,11 +77,11 @@ class RayEngine:
                 raise Interrupted(f"{len(found)} of {len(numbers)} parts are done and kept")
         return found
 
-    def _batches(self, job: Callable[[int], dict], numbers: Sequence[int]) -> Iterator[dict[str, list]]:
+    def _batches(self, job: Callable[[int], dict], numbers: Sequence[int]) -> Iterator[Any]:
         kept = self._ray.put(job)
         get = self._ray.get
 
-        def work(batch: dict[str, Any]) -> dict[str, list[Any]]:
+        def work(batch: Any) -> Any:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             outcomes = [_attempt(get(kept), int(number)) for number in batch["number"]]
             return {

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.data.preparing.batches import Bad, arrow
-from thalweg.data.preparing.config import Input, Preparation, load_preparation
+from thalweg.data.preparing.config import Input, MinHash, Preparation, load_preparation
 from thalweg.data.preparing.duplicates import Resolution, refuse_equal_ids, resolve
 from thalweg.data.preparing.engines import Engine, make_engine
 from thalweg.data.preparing.finishing import Finishing, train_tokenizer
@@ -146,11 +146,8 @@ def _prepare(
     if before is not None:
         return before, False
     near = preparation.minhash
-    hasher = near and MinHasher(
-        threshold=near.threshold, permutations=near.permutations, words=near.words, seed=near.seed
-    )
     skip, exact = preparation.on_bad == "skip", preparation.exact is not None
-    staging = Staging(work / "parts", inputs, grouped, keys, ops, preparation.read_scores, skip, exact, hasher)
+    staging = Staging(work / "parts", inputs, grouped, keys, ops, preparation.read_scores, skip, exact, _hasher(near))
     counts = told.run(engine, "read", staging, len(grouped))
     staged = [Staged(work / "parts", each) for each in keys]
     told.progress("compare", 0, 1)
@@ -193,12 +190,21 @@ def _pieces(preparation: Preparation, sources: Sequence[Source], digests: list[d
     for source, known in zip(sources, digests, strict=True):
         each, size = preparation.inputs[source.input], int(preparation.part_mb * 1e6)
         for piece in pieces(source, each, known["sha256"], known["bytes"], size):
-            (bad if isinstance(piece, Bad) else found).append(piece)
+            if isinstance(piece, Bad):
+                bad.append(piece)
+            else:
+                found.append(piece)
     if bad and preparation.on_bad == "stop":
         raise InputError(f'{bad[0].message}: fetch it anew, or pass over such input with on_bad = "skip"')
     if not found:
         raise InputError("the inputs hold no document: every file is empty or broken")
     return found, bad
+
+
+def _hasher(near: MinHash | None) -> MinHasher | None:
+    if near is None:
+        return None
+    return MinHasher(threshold=near.threshold, permutations=near.permutations, words=near.words, seed=near.seed)
 
 
 def _part_key(preparation: Preparation, steps: str, group: Sequence[Piece]) -> str:

@@ -228,9 +228,7 @@ def _digests(texts: Sequence[str] | Iterator[str]) -> np.ndarray:
 
 
 def _sizes(batch: pa.RecordBatch) -> np.ndarray:
-    from pyarrow import compute
-
-    return np.asarray(compute.binary_length(batch.column("text")))
+    return np.asarray(arrow().compute.call_function("binary_length", [batch.column("text")]))
 
 
 def _packed(save: Any, *values: np.ndarray, **named: np.ndarray) -> bytes:
