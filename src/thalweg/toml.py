@@ -51,8 +51,14 @@ def plain(value: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(value))
 
 
-def from_document(cls: type[T], document: Any, *, what: str) -> T:
+def from_document(cls: type[T], document: Any, *, what: str, located: bool = False) -> T:
     """The dataclass ``cls`` made from plain dicts, lists and numbers.
+
+    Args:
+        cls: a dataclass.
+        document: what was read for it.
+        what: a word for it in errors, e.g. "recipe".
+        located: say where in the document a value stands that a class refuses; for classes whose own errors do not.
 
     Raises:
         InputError: a wrong type, or a value that the class refuses.
@@ -60,7 +66,7 @@ def from_document(cls: type[T], document: Any, *, what: str) -> T:
     try:
         return msgspec.convert(document, cls, strict=True)
     except msgspec.ValidationError as error:
-        raise InputError(_friendly(error)) from None
+        raise InputError(_friendly(error, located)) from None
     except OverflowError:
         raise InputError(f"a number of the {what} has more than 64 bits: make it smaller") from None
 
@@ -95,8 +101,8 @@ def check_keys(cls: type, document: Any, *, more: Mapping[type, set[str]] | None
                 raise InputError(f"unknown key {where + key!r}: {suggest(key, options)}")
 
 
-def _friendly(error: msgspec.ValidationError) -> str:
-    if isinstance(error.__cause__, InputError):  # raised by a class's own check, which names the key
-        return str(error.__cause__)
+def _friendly(error: msgspec.ValidationError, located: bool) -> str:
     message, _, path = str(error).partition(" - at `$.")
+    if isinstance(error.__cause__, InputError) and not located:  # raised by a class's own check, which names the key
+        return str(error.__cause__)
     return f"{path.rstrip('`')}: {message}" if path else message

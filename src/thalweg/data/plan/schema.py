@@ -202,7 +202,7 @@ class Plan:
             InputError: an unknown key (the nearest is named), a wrong type, a value out of range.
         """
         check_keys(cls, document)
-        return from_document(cls, document, what="plan")
+        return from_document(cls, document, what="plan", located=True)
 
 
 def load_plan(path: str | Path) -> Plan:
