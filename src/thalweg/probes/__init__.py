@@ -13,6 +13,8 @@ _LAZY = {
     "bracket_states": "dyck_net",
     "closing_accuracy": "stack",
     "contrastive_balance": "balance",
+    "Recall": "recall",
+    "evaluate_recall": "recall",
     "exact_dyck_net": "dyck_exact",
     "fake_quant": "quantization",
     "first_token_ratio": "sinks",

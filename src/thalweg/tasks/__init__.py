@@ -6,6 +6,7 @@ from thalweg.tasks.a5 import A5
 from thalweg.tasks.assoc_recall import AssociativeRecall
 from thalweg.tasks.base import IGNORE, Task, TaskBatch
 from thalweg.tasks.bigram import BigramLanguage, ClassMeans
+from thalweg.tasks.biographies import Biographies, Probe
 from thalweg.tasks.cgram import CGram
 from thalweg.tasks.compositions import CompositionFamily, d_log_d
 from thalweg.tasks.counting import Counting
@@ -47,6 +48,7 @@ __all__ = [
     "TASKS",
     "AssociativeRecall",
     "BigramLanguage",
+    "Biographies",
     "BoundedDyck",
     "Brackets",
     "CGram",
@@ -67,6 +69,7 @@ __all__ = [
     "NBackRecall",
     "NoisyQuadratic",
     "NormalizedRegression",
+    "Probe",
     "RepeatedRegression",
     "Rescaling",
     "Retriever",

@@ -163,3 +163,25 @@ class TwoLayer:
     def trace(self, inputs: np.ndarray) -> np.ndarray:
         """(2 / n) sum |grad f(x_i)|^2, the sum of ``trace_parts``, (...)."""
         return np.sum(list(self.trace_parts(inputs).values()), axis=0)
+
+    def hessian_trace(self, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """Tr of the Hessian of the mean of (f - y)^2 where the network is, interpolating or not, (...).
+
+        Under layernorm f is linear in the direction of the p active neurons' h, so that its Laplacian in h is
+        -(p - 1) f / |h|^2, in W1 |x'|^2 times that.
+
+        Args:
+            inputs: the training set, (..., n, d).
+            targets: y, (..., n).
+
+        Raises:
+            InputError: of "batchnorm", whose second derivatives are not written out.
+        """
+        if self.kind == "batchnorm":
+            raise InputError("kind 'batchnorm': take thalweg.landscape on a TwoLayerModule")
+        if self.kind != "layernorm":
+            return self.trace(inputs)
+        f, h = self.outputs(inputs), self.activations(inputs)
+        length = np.maximum((h**2).sum(-1), EPS**2)
+        bend = -((h > 0).sum(-1) - 1) * f / length * (with_one(inputs, self.kind) ** 2).sum(-1)
+        return self.trace(inputs) + 2 * ((f - targets) * bend).mean(-1)
