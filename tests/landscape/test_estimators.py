@@ -135,3 +135,12 @@ def test_the_trace_of_the_root_of_the_diagonal():
     exact = float(wide.matrix.diagonal().sqrt().sum())
     value, error, _ = root_trace(wide, 64)
     assert abs(value - exact) < 3 * error < 0.2 * exact
+
+
+def test_recursions_alone_and_side_by_side_are_the_same(decaying, monkeypatch):
+    together = spectral_density(decaying, probes=3, steps=20, seed=4)
+    monkeypatch.setattr("thalweg.landscape.density.ALONE", 1)
+    alone = spectral_density(decaying, probes=3, steps=20, seed=4)
+    np.testing.assert_allclose(alone.nodes, together.nodes, atol=1e-10)
+    np.testing.assert_allclose(alone.weights, together.weights, atol=1e-10)
+    assert alone.products == together.products == 60

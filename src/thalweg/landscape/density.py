@@ -1,8 +1,8 @@
 """The spectral density of a symmetric matrix, and traces of its functions, by stochastic Lanczos quadrature.
 
 From each of several random unit vectors a Lanczos recursion of k steps gives nodes theta and weights w (squared first
-components of the eigenvectors of its tridiagonal matrix); tr f(A) is n times the mean of sum w f(theta). All recursions
-run side by side, so that products come in one batch a step.
+components of the eigenvectors of its tridiagonal matrix); tr f(A) is n times the mean of sum w f(theta). Recursions run
+side by side, so that products come in one batch a step, but for large matrices on a CPU.
 
 Source: Ubaru, Chen and Saad 2017; Ghorbani, Krishnan and Xiao 2019 (arXiv 1901.10159, width of the smoothing).
 Differs: 1. each recursion is orthogonalised again where the bases fit into ``basis_bytes``; without, copies of the
@@ -26,6 +26,9 @@ from thalweg.landscape.traces import Estimate
 __all__ = ["BASIS_BYTES", "Density", "spectral_density"]
 
 BASIS_BYTES = 2**31
+
+ALONE = 2**17
+"""Weights from which on a CPU takes one recursion after the other: batches gain nothing there, bases take memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,11 +100,19 @@ def spectral_density(
     if probes < 1 or steps < 1:
         raise InputError(f"probes={probes} and steps={steps} must be at least 1")
     steps = min(steps, op.n)
-    dtype = basis_dtype(op, probes * steps)
-    size = torch.finfo(dtype).bits // 8
-    keep = probes * steps * op.n * size <= basis_bytes
-    current = gaussians(op, probes, seed, dtype)
-    current = current / current.norm(dim=1, keepdim=True)
+    together = 1 if op.device.type == "cpu" and op.n >= ALONE else probes
+    dtype = basis_dtype(op, together * steps)
+    starts = gaussians(op, probes, seed, dtype)
+    keep = together * steps * op.n * torch.finfo(dtype).bits // 8 <= basis_bytes
+    found = [_recursions(op, starts[i : i + together], steps, keep) for i in range(0, probes, together)]
+    diagonal, beside = (torch.cat(pieces) for pieces in zip(*found, strict=True))
+    return _quadrature(diagonal, beside, op.n)
+
+
+def _recursions(op: Symmetric, current: Tensor, steps: int, keep: bool) -> tuple[Tensor, Tensor]:
+    """The diagonals (probes, steps) and what stands beside them (probes, steps - 1), of recursions side by side."""
+    dtype, probes = current.dtype, len(current)
+    current = current / current.norm(dim=1, keepdim=True, dtype=torch.float64).to(dtype)
     basis = torch.empty(probes, steps if keep else 0, op.n, dtype=dtype, device=op.device)
     previous = torch.zeros_like(current)
     beta = largest = torch.zeros(probes, dtype=torch.float64)
@@ -110,27 +121,31 @@ def spectral_density(
         if keep:
             basis[:, step] = current
         image = op.rows(current)
-        alpha = (image.double() * current.double()).sum(dim=1).cpu()
+        alpha = torch.stack([_dot(a, b) for a, b in zip(image, current, strict=True)]).cpu()
         diagonal.append(alpha)
         if step == steps - 1:
             break
-        image = image - alpha.to(image)[:, None] * current - beta.to(image)[:, None] * previous
-        if keep:
-            known = basis[:, : step + 1]
-            along = torch.bmm(known, image.unsqueeze(2))
-            image = image - torch.bmm(along.mT, known).squeeze(1)
-        beta = image.double().norm(dim=1).cpu()
+        image -= alpha.to(image)[:, None] * current + beta.to(image)[:, None] * previous
+        for row, known in zip(image, basis[:, : step + 1], strict=True) if keep else ():
+            row -= (known @ row) @ known
+        beta = image.norm(dim=1, dtype=torch.float64).cpu()
         largest = torch.maximum(largest, torch.maximum(alpha.abs(), beta))
         beta = torch.where(beta > 10 * torch.finfo(dtype).eps * largest, beta, 0.0)
         beside.append(beta)
-        previous, current = current, image / beta.to(image).clamp_min(torch.finfo(dtype).tiny)[:, None]
-        current = torch.where((beta > 0).to(image.device)[:, None], current, 0.0)
-    return _quadrature(torch.stack(diagonal, 1), torch.stack(beside, 1) if beside else None, op.n)
+        image /= beta.to(image).clamp_min(torch.finfo(dtype).tiny)[:, None]
+        previous, current = current, torch.where((beta > 0).to(image.device)[:, None], image, 0.0)
+    empty = torch.zeros(probes, 0, dtype=torch.float64)
+    return torch.stack(diagonal, 1), torch.stack(beside, 1) if beside else empty
 
 
-def _quadrature(diagonal: Tensor, beside: Tensor | None, n: int) -> Density:
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """In pieces whose sums are added in float64, without copies of long vectors."""
+    return torch.stack([torch.dot(x, y).double() for x, y in zip(a.split(65_536), b.split(65_536), strict=True)]).sum()
+
+
+def _quadrature(diagonal: Tensor, beside: Tensor, n: int) -> Density:
     small = torch.diag_embed(diagonal)
-    if beside is not None:
+    if beside.shape[1]:
         small = small + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
     nodes, vectors = np.linalg.eigh(small.numpy())
     return Density(nodes, vectors[:, 0, :] ** 2, n, diagonal.numel())
