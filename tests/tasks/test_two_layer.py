@@ -63,11 +63,14 @@ def test_outputs_and_gradients_are_those_of_autograd(kind: Kind) -> None:
     assert net.trace(data.inputs) == pytest.approx(sum(parts.values()))
 
 
-@pytest.mark.parametrize("kind", ["plain", "bias"])
-def test_trace_is_exact_away_from_interpolation_too(kind: Kind) -> None:
-    """F is linear in each layer, so its second derivatives have an empty diagonal."""
+@pytest.mark.parametrize("kind", ["plain", "bias", "layernorm"])
+def test_hessian_trace_away_from_interpolation(kind: Kind) -> None:
+    """Without a norm f is linear in each layer, so its second derivatives have an empty diagonal."""
     data, net = problem(5, 7), TwoLayer.draw(kind, dim=5, width=6, rng=np.random.default_rng(2))
-    assert hessian_trace(net, data) == pytest.approx(float(net.trace(data.inputs)), rel=1e-12)
+    exact = hessian_trace(net, data)
+    assert exact == pytest.approx(float(net.hessian_trace(data.inputs, data.targets)), rel=1e-10)
+    alone = float(net.trace(data.inputs))
+    assert (abs(exact - alone) > 0.1) if kind == "layernorm" else exact == pytest.approx(alone, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["bias", "layernorm", "batchnorm"])
@@ -182,5 +185,7 @@ def test_refused() -> None:
         least_trace("plain", 10)
     with pytest.raises(InputError, match="reference"):
         TwoLayerModule(generalizing("batchnorm", inputs))
+    with pytest.raises(InputError, match="batchnorm"):
+        generalizing("batchnorm", inputs).hessian_trace(inputs, inputs[:, 0])
     with pytest.raises(InputError, match="networks"):
         TwoLayerModule(TwoLayer.draw("bias", dim=2, width=2, rng=np.random.default_rng(0), copies=(3,)))
