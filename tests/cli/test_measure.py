@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from thalweg.cli import main
 from thalweg.data import validation_batches
@@ -78,7 +81,8 @@ def test_the_table_says_the_largest_error_of_several_values(run, capsys):
     ("words", "message"),
     [
         ([], "no checkpoint or no measure"),
-        (["nowhere"], "nowhere lies in no run: say model and data with --recipe"),
+        (["nowhere"], "nowhere does not exist: name a run folder"),
+        (["."], ". lies in no run: say model and data with --recipe"),
         (["x", "--measures", "lamda_max"], "did you mean 'lambda_max'"),
         (["x", "--windows", "0"], "windows = 0 must be at least 1"),
         (["x", "--plot", "x.gif"], "must end in .png, .svg or .pdf"),
@@ -89,3 +93,42 @@ def test_refusals(words, message, capsys):
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert message in err
+
+
+def test_what_cannot_be_measured_is_one_sentence_and_nothing_is_lost(run, tmp_path, capsys, tiny):
+    good = run.latest_checkpoint().folder
+    shape = dataclasses.replace(tiny().model, dim=2 * tiny().model.dim)
+    (tmp_path / "wide.toml").write_text(tiny(model=shape).to_toml())
+    (tmp_path / "r.toml").write_text(tiny().to_toml())
+    damaged, spoilt, empty = (tmp_path / name for name in ("damaged", "spoilt", "empty"))
+    for folder in (damaged, spoilt):
+        shutil.copytree(run.folder, folder)
+    empty.mkdir()
+    cut, nan = (folder / good.relative_to(run.folder) for folder in (damaged, spoilt))
+    whole = (cut / "model.safetensors").read_bytes()
+    (cut / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    weights = load_file(nan / "model.safetensors")
+    weights["lm_head.weight"][0] = float("nan")
+    save_file(weights, nan / "model.safetensors")
+    shutil.copytree(run.folder.parent / "data", tmp_path / "data", dirs_exist_ok=True)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".json", ".safetensors")}
+    recipe = ["--recipe", str(tmp_path / "r.toml")]
+    for words, message in (
+        ([str(cut)], "cannot be read (model.safetensors"),
+        ([str(empty), *recipe], "holds no model.safetensors"),
+        ([str(tmp_path / "r.toml"), *recipe], "holds no model.safetensors"),
+        ([str(good), "--recipe", str(tmp_path / "wide.toml")], "does not fit the model"),
+        ([str(nan)], "lm_head.weight holds nan or infinite weights"),
+        ([str(good), "--params", "head.*"], "params='head.*' matches no parameter"),
+        ([str(good), str(tmp_path / "none")], "none does not exist"),
+    ):
+        assert main(["measure", *words, "--measures", "loss", "--windows", "2"]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1), words
+        assert message in err
+        assert "delete" not in err
+    assert main(["measure", str(good), str(nan), "--measures", "loss", "--windows", "2", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "nan or infinite weights" in err
+    assert [point["step"] for point in json.loads(out)["result"]["points"]] == [6]  # the first is measured, and told
+    assert files == {path: path.stat().st_mtime_ns for path in files}

@@ -76,18 +76,23 @@ def measure(
     if threads:
         torch.set_num_threads(threads)
     options: dict[str, Any] = {"params": params, "dtype": torch.float64 if float64 else None}
-    points, rates, drawn, edges = [], {}, [], {}
-    for folder in checkpoints:
-        step, where, shards, chosen = _find(folder, recipe)
-        found = _measure_one(
-            where, shards, chosen, words, device=device, windows=windows, batch=batch, products=products, **options
-        )
+    points, rates, drawn, edges, failure = [], {}, [], {}, None
+    for folder, step, where, shards, chosen in [(folder, *_find(folder, recipe)) for folder in checkpoints]:
+        try:
+            found = _measure_one(
+                where, shards, chosen, words, device=device, windows=windows, batch=batch, products=products, **options
+            )
+        except InputError as error:
+            failure = error  # what is measured so far is told first
+            break
         points.append((str(folder), step, found))
         if step:
             rates[str(folder)] = float(chosen.rates()[min(step, chosen.steps) - 1])
         label = _label(folder, where)
         drawn.append((label, step, found))
         edges[label] = stability_edge(chosen.rates(), chosen.optimizer)
+    if failure is not None and not points:
+        raise failure
     if plot is not None:
         from thalweg.landscape.figure import plot_measurements
 
@@ -96,6 +101,8 @@ def measure(
         emit("measure", {"points": [_plain(label, step, found, rates) for label, step, found in points]})
     else:
         _print(points)
+    if failure is not None:
+        raise failure
 
 
 def _find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Recipe]:
@@ -104,6 +111,8 @@ def _find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Re
     from thalweg.runs import Run, run_root
     from thalweg.train.recipe import Recipe, load_recipe
 
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist: name a run folder, a checkpoint folder or a model's")
     where, run = folder, None
     if (folder / "run.json").exists():
         run = Run.open(folder)
@@ -115,6 +124,8 @@ def _find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Re
         run = Run.open(folder.resolve().parent.parent)
     if run is None and recipe is None:
         raise InputError(f"{folder} lies in no run: say model and data with --recipe RECIPE.toml")
+    if not (where / "config.json").exists() and not (where / "model.safetensors").exists():
+        raise InputError(f"{where} holds no model.safetensors: name a run folder, a checkpoint folder or a model's")
     tail = where.name.partition("step-")[2]
     chosen = load_recipe(recipe) if recipe is not None else Recipe.from_dict(run.recipe)  # pyrefly: ignore
     shards = (run.folder.parent if run is not None else run_root()) / "data"
@@ -142,6 +153,7 @@ def _measure_one(
     import torch
 
     from thalweg.data import validation_batches
+    from thalweg.errors import InputError
     from thalweg.interop.huggingface import load
     from thalweg.landscape import measure, next_token_loss
     from thalweg.nn import LanguageModel
@@ -152,7 +164,10 @@ def _measure_one(
         model = load(folder, dtype=torch.float32)
     else:
         model = LanguageModel(recipe.model)
-        load_model(folder, model)
+        try:
+            load_model(folder, model)
+        except InputError as error:
+            raise InputError(str(error).replace("delete it to resume from an older one", "measure another")) from None
     data = prepare(recipe.data, shards)
     data.check(recipe)
     rows = validation_batches(data.validation, context=recipe.data.context, batch=batch, count=windows)

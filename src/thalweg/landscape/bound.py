@@ -52,9 +52,10 @@ def choose(model: nn.Module, params: str | Sequence[str]) -> dict[str, nn.Parame
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in named):
-            raise InputError(
-                f"params={pattern!r} matches no parameter that needs a gradient: {suggest(pattern, named)}"
-            )
+            more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+            near = suggest(pattern, named)
+            known = near if near.startswith("did") else f"known: {', '.join(list(named)[:3])}{more}"
+            raise InputError(f"params={pattern!r} matches no parameter that needs a gradient: {known}")
     return {name: p for name, p in named.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
