@@ -30,7 +30,7 @@ def test_a_folder_of_two_parts_reads_as_one(tmp_path):
 
 def test_opening_reads_no_column(tmp_path, monkeypatch):
     path = folder(tmp_path / "p", PARTS)
-    monkeypatch.setattr("thalweg.data.prepared._load", lambda *_: pytest.fail("a column was read"))
+    monkeypatch.setattr("thalweg.data.columns._load", lambda *_: pytest.fail("a column was read"))
     assert len(open_prepared(path)) == 3
 
 
@@ -94,6 +94,8 @@ def broken(tmp_path, what: str):
         (tokens / "part-00000.columns.npz").unlink()
     elif what == "half columns":
         (tokens / "part-00000.columns.npz").write_bytes(b"PK not a zip")
+    elif what == "changed columns":
+        np.savez(tokens / "part-00001.columns.npz", id=np.array(["ccc"]), quality=np.array([9.0]), duplicates=[1])
     elif what == "other columns":
         with zipfile.ZipFile(tokens / "part-00000.columns.npz", "a") as archive:
             archive.writestr("extra.npy", b"")
@@ -113,6 +115,7 @@ def broken(tmp_path, what: str):
         ("cut", r"part-00001.bin has 8 bytes but its header says 12"),
         ("changed", "part-00001.bin differs from the SHA-256"),
         ("columns", "part-00000.columns.npz is absent"),
+        ("changed columns", "part-00001.columns.npz differs from the SHA-256 in the manifest"),
         ("half columns", "part-00000.columns.npz is damaged"),
         ("other columns", "differ in column 'extra'"),
         ("another part", "is not the shard that the manifest lists"),

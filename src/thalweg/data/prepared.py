@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from thalweg.data.columns import Columns
 from thalweg.data.corpus import corpus as load_corpus
 from thalweg.data.document import Corpus
 from thalweg.data.shards import Shard, open_shard
@@ -49,6 +48,7 @@ class Prepared:
         tokenizer: fingerprint of the tokenizer, or an empty string.
         fingerprint: SHA-256 over tokens and columns, as their files declare them.
         folder: where ``tokenizer.json`` would lie; None in memory.
+        end_text: the end token as text, by which a foreign ``tokenizer.json`` is read; empty for our own.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Prepared:
     tokenizer: str
     fingerprint: str
     folder: Path | None = None
+    end_text: str = ""
 
     def __len__(self) -> int:
         return len(self.begin) - 1
@@ -113,61 +114,9 @@ class Prepared:
     def decoder(self) -> Tokenizer | None:
         """The tokenizer that made the tokens, where it can be found: beside them, or the bytes."""
         beside = self.folder / "tokenizer.json" if self.folder else None
-        found = tokenizer(beside) if beside is not None and beside.is_file() else tokenizer("byte")
+        told = {"end": self.end_text} if self.end_text else {}
+        found = tokenizer(beside, **told) if beside is not None and beside.is_file() else tokenizer("byte")
         return found if found.fingerprint == self.tokenizer else None
-
-
-class _Columns(Mapping[str, np.ndarray]):
-    """Columns of several .npz files put end to end, each read when asked for and kept."""
-
-    def __init__(self, files: Sequence[Path], counts: Sequence[int]) -> None:
-        self.files, self.counts = list(files), list(counts)
-        self.names = self._names()
-        self.kept: dict[str, np.ndarray] = {}
-
-    def _names(self) -> list[str]:
-        found: list[str] | None = None
-        for path in self.files:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    names = [name.removesuffix(".npy") for name in archive.namelist()]
-            except FileNotFoundError:
-                raise InputError(f"{path} is absent: prepare the folder anew") from None
-            except (OSError, zipfile.BadZipFile) as error:
-                raise InputError(f"{path} is damaged ({error}): prepare the folder anew") from None
-            if found is not None and set(names) != set(found):
-                odd = sorted(set(names) ^ set(found))[0]
-                raise InputError(f"{path} and {self.files[0]} differ in column {odd!r}: prepare the folder anew")
-            found = names
-        return found or []
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.names:
-            raise KeyError(name)
-        if name not in self.kept:
-            parts = [_load(path, name, count) for path, count in zip(self.files, self.counts, strict=True)]
-            self.kept[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return self.kept[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
-
-    def __iter__(self) -> Any:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def _load(path: Path, name: str, count: int) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as columns:
-            values = columns[name]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged (column {name!r}: {error}): prepare the folder anew") from None
-    if values.shape != (count,):
-        raise InputError(f"{path} has {values.shape} values of {name!r} for {count} documents: prepare the folder anew")
-    return values
 
 
 def open_prepared(
@@ -202,7 +151,7 @@ def open_prepared(
         columns = path.with_name(f"{path.name}.columns.npz")
         shard = open_shard(path, verify=verify)
         files = [columns] if columns.is_file() else []
-        return _from_shards(str(path), [shard], _Columns(files, [shard.header.documents]), files)
+        return _from_shards(str(path), [shard], Columns(files, [shard.header.documents]), [_sha256(f) for f in files])
     if path.is_file() and path.suffix in FLAT:
         return open_flat(path, dtype=dtype, context=context)
     if path.is_dir() and (path / "tokens").is_dir():
@@ -265,9 +214,7 @@ def open_flat(path: str | Path, *, dtype: str = "", context: int) -> Prepared:
     if windows < 1:
         raise InputError(f"{path} has {len(tokens)} tokens, fewer than one window of {context} and its last target")
     begin = np.arange(windows + 1, dtype=np.int64) * context
-    with open(path, "rb") as file:
-        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
-    return Prepared(str(path), (tokens,), begin, {}, 0, -1, "", fingerprint)
+    return Prepared(str(path), (tokens,), begin, {}, 0, -1, "", _sha256(path))
 
 
 def _open_folder(folder: Path, verify: bool) -> Prepared:
@@ -280,25 +227,28 @@ def _open_folder(folder: Path, verify: bool) -> Prepared:
         raise InputError(f"{folder} is {found[0]} version {found[1]}, this program reads {FORMAT} version {VERSION}")
     names = sorted(path.name.removesuffix(".json") for path in (folder / "tokens").glob("part-*.json"))
     if not names:
-        raise InputError(f"{folder / 'tokens'} holds no token shard: prepare the folder anew")
+        raise InputError(f"{folder} holds documents but no tokens: prepare it with a tokenizer")
     shards = [open_shard(folder / "tokens" / name, verify=verify) for name in names]
-    listed = {Path(str(each.get("name", each.get("path", "")))).name: each for each in manifest.get("shards", [])}
+    listed = {each["name"]: each for each in manifest.get("shards", [])}
     for name, shard in zip(names, shards, strict=True):
-        declared = listed.get(name, listed.get(f"{name}.bin"))
-        if listed and (declared is None or declared["sha256"] != shard.header.sha256):
+        if listed and (name not in listed or listed[name]["sha256"] != shard.header.sha256):
             raise InputError(f"{folder / 'tokens' / name} is not the shard that the manifest lists: prepare anew")
     if listed and len(listed) != len(names):
         raise InputError(
             f"{folder / 'tokens'} holds {len(names)} shards, the manifest lists {len(listed)}: prepare anew"
         )
     files = [folder / "tokens" / f"{name}.columns.npz" for name in names]
-    columns = _Columns(files, [shard.header.documents for shard in shards])
-    return _from_shards(str(folder), shards, columns, files, folder)
+    columns = Columns(files, [shard.header.documents for shard in shards])
+    declared = [listed.get(name, {}).get("columns_sha256", "") for name in names]
+    hashes = [_sha256(file) if verify or not told else told for file, told in zip(files, declared, strict=True)]
+    for file, told, found in zip(files, declared, hashes, strict=True):
+        if told and told != found:
+            raise InputError(f"{file} differs from the SHA-256 in the manifest: prepare the folder anew")
+    end_text = (manifest.get("tokenizer") or {}).get("end_text", "")
+    return replace(_from_shards(str(folder), shards, columns, hashes), folder=folder, end_text=end_text)
 
 
-def _from_shards(
-    name: str, shards: list[Shard], columns: Mapping[str, np.ndarray], files: list[Path], folder: Path | None = None
-) -> Prepared:
+def _from_shards(name: str, shards: list[Shard], columns: Mapping[str, np.ndarray], hashes: list[str]) -> Prepared:
     first = shards[0].header
     for shard in shards[1:]:
         if (shard.header.tokenizer, shard.header.dtype) != (first.tokenizer, first.dtype):
@@ -310,11 +260,12 @@ def _from_shards(
     digest = hashlib.sha256()
     for shard in shards:
         digest.update(f"{shard.header.sha256} {shard.header.documents} {shard.header.tokenizer}\n".encode())
-    for path in files:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(" ".join(hashes).encode())
     whole = np.concatenate(begin) if len(shards) > 1 else shards[0].offsets
     parts = tuple(np.asarray(shard.tokens) for shard in shards)  # plain arrays index faster than numpy's memmap
-    return Prepared(
-        name, parts, whole, columns, first.vocab_size, first.end, first.tokenizer, digest.hexdigest(), folder
-    )
+    return Prepared(name, parts, whole, columns, first.vocab_size, first.end, first.tokenizer, digest.hexdigest())
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
