@@ -18,6 +18,7 @@ STUDIES: dict[str, str] = {
     "path-attention": "thalweg.studies.path_attention.study",
     "power-law-composition": "thalweg.studies.power_law_composition.study",
     "raptr": "thalweg.studies.raptr.study",
+    "river-directions": "thalweg.studies.river_directions.study",
     "rnnprop": "thalweg.studies.rnnprop.study",
     "rnns-not-transformers": "thalweg.studies.rnns_not_transformers.study",
     "sam": "thalweg.studies.sam.study",

@@ -40,7 +40,7 @@ def draw(records: Sequence[Record]) -> Figure:
     """Curvature by direction, shares of the top eigenvectors, what the decay gains, traces, and two loss planes."""
     from matplotlib.figure import Figure
 
-    page = Figure(figsize=(12.5, 7.6), layout="constrained")
+    page = Figure(figsize=(13, 7.8), layout="constrained")
     axes = page.subplots(2, 3)
     arms = list(dict.fromkeys(record["arm"] for record in records))
     _curvatures(axes[0, 0], records, arms)
@@ -52,6 +52,8 @@ def draw(records: Sequence[Record]) -> Figure:
         each.spines[["right", "top"]].set_visible(False)
     for place, arm in zip(axes.flat[4:], arms, strict=False):
         _plane(page, place, records, arm)
+    for each in axes.flat:
+        each.title.set_fontsize(10)
     count = len({record["seed"] for record in records})
     seeds = "one seed" if count == 1 else f"{count} seeds"
     page.supxlabel(
@@ -94,7 +96,7 @@ def _curvatures(axes: Axes, records: Sequence[Record], arms: Sequence[str]) -> N
             axes.errorbar(place + side, mean, error, fmt=MARKERS[arm], mfc="none", label=label, **look)
     axes.set_yscale("log")
     axes.set_xticks(range(len(MOVES)), list(MOVES.values()), fontsize=8)
-    axes.set(ylabel="curvature d'Hd / d'd (nats / unit of weights²)", title="Curvature along the moves of a run")
+    axes.set(ylabel="curvature d'Hd / d'd (nats / unit of weights²)", title="Curvature along moves")
     axes.legend(fontsize=8, frameon=False)
 
 
@@ -105,7 +107,7 @@ def _shares(axes: Axes, records: Sequence[Record]) -> None:
         mean, error = _mean([row["shares"] for row in rows])
         axes.errorbar(rows[0]["counts"], mean, error, fmt=style, color=colour, label=word, ms=4, capsize=2, lw=1.2)
     axes.set(xscale="log", yscale="log", xlabel="top eigenvectors of the Hessian, k")
-    axes.set(ylabel="share of squared length", title=f"Alignment with the steepest directions, {WORDS[rows[0]['arm']]}")
+    axes.set(ylabel="share of squared length", title=f"Share in the steepest directions, {WORDS[rows[0]['arm']]}")
     counts = rows[0]["counts"]
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
@@ -173,8 +175,6 @@ def _plane(page: Figure, axes: Axes, records: Sequence[Record], arm: str) -> Non
     ):
         axes.plot(*places.T, color=colour, marker=marker, ms=4, mec="white", mew=0.6, lw=1.3, label=word)
     far = max(max(row[name]["distances"]) for name in ("stable", "decay"))
-    axes.set(
-        xlabel=f"along the stable move (unit of weights); up to {far:.2g} off the plane", ylabel="towards the decay"
-    )
-    axes.set_title(f"Loss plane, {WORDS[arm]}, seed {row['seed']}")
+    axes.set(xlabel="along the stable move", ylabel="towards the decay's end")
+    axes.set_title(f"Loss plane, {WORDS[arm]}, seed {row['seed']}\n(points up to {far:.2g} off it)")
     axes.legend(fontsize=7.5, loc="upper right", framealpha=0.85)
