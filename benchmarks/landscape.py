@@ -426,17 +426,19 @@ def summarise(size: str, count: int, task: str, found: dict[str, list[dict[str, 
             print(f"{size:5} {task:8} {side:20} {row['failure']}", flush=True)
             rows.append(row)
             continue
-        ratios = sorted(equal(task, o, r) for o, r in zip(found["thalweg"], runs, strict=True))
         keys = ("seconds", "cpu", "mib", "value", "error", "products", "residual")
         row = {key: statistics.median(r[key] for r in runs) for key in keys if key in runs[0]}
         if "searched" in runs[0]:
             row["searched"] = runs[0]["searched"]
-        spread = (ratios[0], statistics.median(ratios), ratios[-1])
-        row |= {"size": size, "parameters": count, "task": task, "side": side, "ratio": spread}
+        row |= {"size": size, "parameters": count, "task": task, "side": side}
+        ours = [r for r in found.get("thalweg", []) if "failure" not in r]
+        if len(ours) == len(runs):
+            ratios = sorted(equal(task, o, r) for o, r in zip(ours, runs, strict=True))
+            row["ratio"] = (ratios[0], statistics.median(ratios), ratios[-1])
         print(
             f"{size:5} {task:8} {side:20} {row['cpu']:8.2f} s {row['mib']:7.0f} MiB  value {row['value']:.5g} "
             f"error {row['error']:.2g} residual {row.get('residual', 0):.2g} products {row['products']:.0f}  ratio "
-            + "-".join(f"{r:.2f}" for r in spread),
+            + "-".join(f"{r:.2f}" for r in row.get("ratio", ())),
             flush=True,
         )
         rows.append(row)
