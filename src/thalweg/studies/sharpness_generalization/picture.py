@@ -22,6 +22,7 @@ PANELS = {
     "layernorm": ("Layer norm", {"layernorm-sgd": "SGD", "layernorm-sam": "1-SAM"}),
 }
 COLOURS = {"gd": "tab:orange", "sgd": "tab:orange", "batch": "tab:green", "sam": "tab:blue"}
+TICKS = [2, 3, 5, 10, 20, 30, 50, 100]
 KNOWN = {
     "memorizing": ("X", "tab:red", "remembers (constructed)"),
     "generalizing": ("*", "black", "knows (constructed)"),
@@ -31,6 +32,7 @@ KNOWN = {
 def draw(records: Sequence[Record]) -> Figure:
     """Above accuracy over the share of steps done, below accuracy against the trace, a point a seed."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
     figure = Figure(figsize=(11, 7), layout="constrained")
     grid = figure.subplots(2, 3)
@@ -47,7 +49,10 @@ def draw(records: Sequence[Record]) -> Figure:
         grid[0, column].set_xlabel("share of the arm's steps")
         grid[1, column].set_title(f"{title}: flatness at the end")
         grid[1, column].set_xscale("log")
-        grid[1, column].set_xlabel("Tr of the Hessian, (2/n) Σ |∇f|²")
+        grid[1, column].xaxis.set_major_locator(FixedLocator(TICKS))
+        grid[1, column].xaxis.set_major_formatter(ScalarFormatter())
+        grid[1, column].xaxis.set_minor_locator(NullLocator())
+        grid[1, column].set_xlabel("(2/n) Σ |∇f|², Tr of the Hessian at interpolation")
     for axes in grid.flat:
         axes.set_ylabel("accuracy on unseen points")
         axes.set_ylim(0.45, 1.02)
