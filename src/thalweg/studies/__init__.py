@@ -23,6 +23,7 @@ STUDIES: dict[str, str] = {
     "rnns-not-transformers": "thalweg.studies.rnns_not_transformers.study",
     "sam": "thalweg.studies.sam.study",
     "sde-scaling": "thalweg.studies.sde_scaling.study",
+    "sharpness-generalization": "thalweg.studies.sharpness_generalization.study",
     "transformer-interpretability-dyck": "thalweg.studies.transformer_interpretability_dyck.study",
     "wsd-river-valley": "thalweg.studies.wsd_river_valley.study",
 }
