@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ def test_formula_of_the_trace_is_the_landscapes_estimate(smoke: Records) -> None
 
 
 def test_seed_repeats(smoke: Records, tmp_path: Path) -> None:
-    again = [dict(r, seed=0) for r in study.run(study.SMOKE, seed=0, device="cpu", folder=tmp_path)]
-    assert again == smoke
+    few = replace(study.SMOKE, arms=study.SMOKE.arms[2:4])
+    again = [dict(r, seed=0) for r in study.run(few, seed=0, device="cpu", folder=tmp_path)]
+    assert again == [r for r in smoke if r["part"] == "known" or r["arm"] in ("bias-gd", "bias-sam")]
 
 
 def test_fresh_points_are_not_in_the_training_set() -> None:

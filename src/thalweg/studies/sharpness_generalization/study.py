@@ -1,9 +1,9 @@
 """Do the flattest networks generalise, and does 1-SAM, which finds flat ones, find those that do?
 
-Paper: Sharpness Minimization Algorithms Do Not Only Minimize Sharpness To Achieve Better Generalization, arXiv
-2307.11007. Claims tested, for two-layer ReLU networks that learn x[0] x[1] on the hypercube: without biases they do
-(spec claim 1); with biases they need not, and 1-SAM finds one that does not (claim 3); under simplified layer norm they
-need not, and 1-SAM still finds one that does (claim 5).
+Paper: Sharpness Minimization Algorithms Do Not Only Minimize Sharpness To Achieve Better Generalization,
+arXiv 2307.11007. Claims tested, for two-layer ReLU networks that learn x[0] x[1] on the hypercube: without biases they
+do (spec claim 1); with biases they need not, and 1-SAM finds one that does not (claim 3); under simplified layer norm
+they need not, and 1-SAM still finds one that does (claim 5).
 
 The rule, fixed before the runs that ``expected.json`` reports. Accuracy is the share of points outside the training set
 with the right sign, half for an output of 0; Tr is (2 / n) sum |grad f|^2; both are means over the last tenth of the
