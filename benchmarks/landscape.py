@@ -9,7 +9,7 @@ the clock's (kept too). Peers are optional:
     pip install --target PEERS --no-deps PyHessian curvlinops-for-pytorch hessian-eigenthings einops einconv
         backpack-for-pytorch unfoldNd linear-operator jaxtyping wadler-lindig
     PYTHONPATH=PEERS python benchmarks/landscape.py [--sizes mlp tiny ten] [--tasks product top1 top10 trace density]
-        [--repeats 3] [--threads 1] [--linearize] [--largest]
+        [--repeats 3] [--threads 1] [--first 0] [--trained FOLDER] [--linearize] [--largest]
 
 What is equal: ``product`` 16 products, one after the other; ``top1``, ``top10`` the residuals |Hv - (v'Hv) v| of all
 returned vectors, measured here afterwards by a plain double backward pass, at most 1e-3 of |v'Hv|. A peer is run with
@@ -389,6 +389,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for one run")
     parser.add_argument("--out", type=Path, default=RESULTS / "landscape.json")
+    parser.add_argument("--first", type=int, default=0, help="effort of the peers to begin with")
+    parser.add_argument("--trained", type=Path, help="folder where trained models are kept for the next call")
     parser.add_argument("--linearize", action="store_true", help="only print the error of torch.func.linearize")
     parser.add_argument("--largest", action="store_true", help="only our largest eigenvalue of a model of 124M weights")
     options = parser.parse_args()
@@ -401,11 +403,14 @@ def main() -> None:
         return
     rows = []
     for size in options.sizes:
-        given = problem(size)
+        kept = options.trained / f"{size}.pt" if options.trained else None
+        given = torch.load(kept, weights_only=False) if kept and kept.exists() else problem(size)
+        if kept and not kept.exists():
+            torch.save(given, kept)
         count = sum(p.numel() for p in given[0].parameters())
         for task in options.tasks:
             found: dict[str, list[dict[str, Any]]] = {side: [] for side in options.sides}
-            effort = dict.fromkeys(options.sides, 0)
+            effort = {side: 0 if side == "thalweg" else options.first for side in options.sides}
             for turn in range(options.repeats):
                 for side in options.sides if turn % 2 == 0 else options.sides[::-1]:
                     if not any("failure" in r for r in found[side]):
