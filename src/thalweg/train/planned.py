@@ -116,15 +116,17 @@ def validation_tokens(name: str, made: Tokenizer) -> tuple[np.ndarray, str]:
 
 
 def plan_tokenizer(order: Order, named: str) -> Tokenizer:
-    """The tokenizer of a plan's sources, which a recipe's must equal if it names one.
+    """The tokenizer of a plan's sources; a recipe that names one other than "byte" must name that very one.
 
     Raises:
         InputError: it is not to be found, or the recipe names another one.
     """
     told = next(iter(order.sources.values())).tokenizer
-    found = order.decoder or (None if named.startswith("bpe:") else tokenizer(named))
+    own = None if named.startswith("bpe:") else tokenizer(named)
+    found = (order.decoder or own) if named == "byte" else own
     if found is None or (told and found.fingerprint != told):
         raise InputError(
-            f"data.tokenizer = {named!r} is not the one of the plan's sources: give the path of their tokenizer.json"
+            f"data.tokenizer = {named!r} is not the one of the plan's sources: leave it out, or give the path of their "
+            "tokenizer.json"
         )
     return found
