@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from thalweg.errors import InputError, suggest
 from thalweg.landscape.batches import map_tensors
 from thalweg.landscape.layout import Layout
+from thalweg.landscape.sharded import gathered, is_sharded, without_hooks
 
 __all__ = ["Bound", "LossFn", "choose"]
 
@@ -75,6 +76,7 @@ class Bound:
         theta: their values, copies.
         device: where they are.
         dtype: in which is computed.
+        sharded: whether the model's own weights lie in shards over processes.
 
     Raises:
         InputError: a pattern matches nothing, weights are nan or infinite or a buffer is nan (named).
@@ -91,7 +93,8 @@ class Bound:
         seed: int | None = None,
     ) -> None:
         chosen = choose(model, params)
-        odd = [name for name, p in model.named_parameters() if not bool(p.detach().isfinite().all())]
+        whole = {name: gathered(p) for name, p in model.named_parameters()}
+        odd = [name for name, p in whole.items() if not bool(p.isfinite().all())]
         if odd:
             raise InputError(f"{odd[0]} holds nan or infinite weights: measure a checkpoint from before it diverged")
         odd = [name for name, b in model.named_buffers() if b.is_floating_point() and bool(b.isnan().any())]
@@ -101,8 +104,9 @@ class Bound:
         self.model, self.training, self.seed = model, training, seed
         self.device, self.dtype = first.device, dtype or first.dtype
         self.layout = Layout(tuple(chosen), tuple(p.shape for p in chosen.values()))
-        self.theta = tuple(self._number(p).clone() for p in chosen.values())
-        rest = {name: p for name, p in model.named_parameters() if name not in chosen}
+        self.sharded = is_sharded(model)
+        self.theta = tuple(self._number(whole[name]).clone() for name in chosen)
+        rest = {name: p for name, p in whole.items() if name not in chosen}
         buffers = {name: b for name, b in model.named_buffers() if b is not None}
         self._fixed = {f"model.{name}": self._number(t).clone() for name, t in {**rest, **buffers}.items()}
         self._closure = _Closure(model, loss_fn)
@@ -137,7 +141,7 @@ class Bound:
             try:
                 if not self.training:
                     self.model.eval()
-                with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+                with without_hooks(self.model), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
                     warnings.filterwarnings("ignore", ".*torch.jit.script. is deprecated", DeprecationWarning)
                     yield  # torch's own forward mode uses what torch deprecates
             finally:

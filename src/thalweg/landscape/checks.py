@@ -30,11 +30,13 @@ class Findings:
         unused: parameters that the loss of the first batch does not depend on.
         attention: whether fused attention was asked for and the kernel with a second derivative is used instead.
         random: whether the loss is drawn anew at each evaluation.
+        gathered: bytes of the weights that each process holds once more, since the model's own lie in shards; else 0.
     """
 
     unused: tuple[str, ...]
     attention: bool
     random: bool
+    gathered: int = 0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -47,6 +49,9 @@ class Findings:
             said.append("attention runs on the MATH kernel: the fused ones have no second derivative")
         if self.random:
             said.append("the loss is random: all evaluations share one seed")
+        if self.gathered:
+            size = f"{self.gathered / 2**20:.3g} MiB"
+            said.append(f"sharded weights are gathered: each process holds all of them once more, {size}")
         return tuple(said)
 
 
@@ -96,7 +101,8 @@ def inspect_loss(bound: Bound, batch: Any, *, allow_random: bool = False) -> Fin
         except RuntimeError as error:
             raise in_place_error(bound, batch, "the") if "inplace operation" in str(error) else error from None
     unused = tuple(name for name, slope in zip(bound.layout.names, slopes, strict=True) if slope is None)
-    return Findings(unused, watch.attention, random)
+    held = sum(t.nbytes for t in [*bound.theta, *(t for _, t in bound.constants())]) if bound.sharded else 0
+    return Findings(unused, watch.attention, random, held)
 
 
 def _is_random(bound: Bound, batch: Any, allowed: bool) -> bool:
