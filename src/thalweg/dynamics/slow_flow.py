@@ -115,7 +115,8 @@ def slow_path(
         (steps + 1, n, d), the projected start first.
 
     Raises:
-        InputError: a shape or number out of range.
+        InputError: a shape or number out of range, or (without noise) a step too long for the equation, as where the
+            preconditioner grows without bound: Adam's at a coordinate that reaches 0.
     """
     import torch
 
@@ -153,12 +154,23 @@ def slow_path(
         move, spread = drift(z)
         if rng is None:
             ahead, _ = drift(_retract(loss, z + h * move, scale, rounds=1))
+            _refuse_jump(z, h / 2 * (ahead - move), steps)
             z = _retract(loss, z + h / 2 * (move + ahead), scale)
         else:
             kick = torch.as_tensor(rng.standard_normal(z.shape))[:, :, None]
             z = _retract(loss, z + h * move + h**0.5 * (spread @ kick)[..., 0], scale)
         path.append(z.numpy())
     return np.stack(path)
+
+
+def _refuse_jump(z: Tensor, error: Tensor, steps: int) -> None:
+    """The two slopes of a step of Heun must not differ by a twentieth of the point."""
+    share = float((error.norm(dim=1) / z.norm(dim=1)).max())
+    if not share < 0.05:
+        raise InputError(
+            f"steps={steps} is too few: two slopes of one step differ by {share:.2g} of the point; "
+            "give more steps, a shorter time or, with adam_preconditioner, a larger eps"
+        )
 
 
 def _hessian(loss: Field) -> Field:
