@@ -163,6 +163,6 @@ def _fit(columns: np.ndarray, counts: np.ndarray, signs: np.ndarray, penalty: fl
         pull = -share * signs / (1 + np.exp(np.minimum(margins, 700)))
         return loss, np.append(transposed @ pull + penalty * point[:-1], pull.sum())
 
-    start = np.zeros(features.shape[1] + 1)
+    start = np.zeros(int(columns.max()) + 2)
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": 500, "gtol": 1e-8})
     return found.x

@@ -136,9 +136,8 @@ def _by_id(staged: Sequence[Staged], documents: int) -> np.ndarray:
     chunks = [batch.column("id") for each in staged for batch in each.batches(["id"])]
     if not documents:
         return np.empty(0, dtype=np.int64)
-    return np.asarray(pa.compute.call_function("sort_indices", [pa.chunked_array(chunks, type=pa.string())])).astype(
-        np.int64
-    )
+    order = pa.compute.call_function("sort_indices", [pa.chunked_array(chunks, type=pa.string())])
+    return np.asarray(order).astype(np.int64)
 
 
 def _sources(

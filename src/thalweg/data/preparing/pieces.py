@@ -209,5 +209,5 @@ def saved_dataset(path: str, split: str) -> Any:
     if isinstance(found, Dataset):
         return found
     if split not in found:
-        raise InputError(f"inputs: split = {split!r} is not in {path}: {suggest(split, list(found))}")
+        raise InputError(f"inputs: split = {split!r} is not in {path}: {suggest(split, map(str, found))}")
     return found[split]

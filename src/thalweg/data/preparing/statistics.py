@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import MappingProxyType
+
+import numpy as np
+
+from thalweg.data.preparing.ngrams import MULTIPLIER, ngram_hashes
 
 __all__ = ["PRESETS", "STATISTICS", "Measured"]
 
@@ -43,6 +46,28 @@ class Measured:
     def paragraphs(self) -> list[str]:
         """Between empty lines."""
         return [part for piece in re.split(r"\n\s*\n", self.text) if (part := piece.strip())]
+
+    @cached_property
+    def word_lengths(self) -> np.ndarray:
+        """Characters of each word, int64 (words,)."""
+        return np.fromiter(map(len, self.words), dtype=np.int64, count=len(self.words))
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        """A number of 64 random-looking bits for each word, equal for equal words."""
+        known: dict[str, int] = {}
+        places = np.array([known.setdefault(word, len(known)) for word in self.words], dtype=np.uint64)
+        numbers = (places + np.uint64(1)) * MULTIPLIER  # the finaliser of splitmix64, a bijection
+        numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return numbers ^ (numbers >> np.uint64(31))
+
+    def runs(self, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The runs of ``length`` words: the first place of each distinct one, which each is, and how often it comes."""
+        whole = np.array([0, len(self.words)])
+        hashes, _ = ngram_hashes(self._numbers, whole, length)
+        _, first, run_of, counts = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
+        return first, run_of, counts
 
     def share(self, test: Callable[[str], bool], of: Sequence[str]) -> float:
         """Share of ``of`` that passes; 0 of nothing."""
@@ -79,24 +104,21 @@ def _repeated(parts: list[str], *, characters: bool) -> float:
 
 def _top_ngram(m: Measured, length: int) -> float:
     """Share of the words' characters in the commonest run of ``length`` words, if it comes twice; ties: the longest."""
-    counts = Counter(zip(*(m.words[i:] for i in range(length)), strict=False))
-    if not counts:
+    first, _, counts = m.runs(length)
+    if not len(counts) or counts.max() < 2:
         return 0.0
-    most = max(counts.values())
-    size = max(sum(map(len, run)) for run, count in counts.items() if count == most)
-    return min(1.0, most * size / sum(map(len, m.words))) if most > 1 else 0.0
+    ends = np.append(0, np.cumsum(m.word_lengths))
+    sizes = ends[first + length] - ends[first]
+    return min(1.0, float(counts.max() * sizes[counts == counts.max()].max() / ends[-1]))
 
 
 def _repeated_ngrams(m: Measured, length: int) -> float:
     """Share of the words' characters inside runs of ``length`` words that come more than once."""
-    runs = list(zip(*(m.words[i:] for i in range(length)), strict=False))
-    counts = Counter(runs)
-    covered = bytearray(len(m.words))
-    for start, run in enumerate(runs):
-        if counts[run] > 1:
-            covered[start : start + length] = b"\1" * length
-    inside = sum(len(word) for word, mark in zip(m.words, covered, strict=True) if mark)
-    return inside / (sum(map(len, m.words)) or 1)
+    _, run_of, counts = m.runs(length)
+    covered = np.zeros(len(m.words), dtype=bool)
+    for offset in range(length):
+        covered[offset : offset + len(run_of)] |= counts[run_of] > 1
+    return float(m.word_lengths[covered].sum() / max(1, m.word_lengths.sum()))
 
 
 STATISTICS: MappingProxyType[str, Callable[[Measured], float]] = MappingProxyType(
