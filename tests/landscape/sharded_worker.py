@@ -14,12 +14,12 @@ from torch.distributed.fsdp import fully_shard
 from thalweg.landscape import eigenvalue_gradient, hessian, measure, next_token_loss
 from thalweg.nn import LanguageModel, ModelConfig
 
-WORDS = ["loss", "lambda_max", "trace", "ggn_trace", "gradient_norm"]
+WORDS = ["loss", "lambda_max", "trace"]
 
 
 def build() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(ModelConfig(vocab_size=11, dim=8, layers=2, heads=2, context=8)).double()
+    return LanguageModel(ModelConfig(vocab_size=11, dim=8, layers=1, heads=2, context=8)).double()
 
 
 def measured(model, data, **options):
