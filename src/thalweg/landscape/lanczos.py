@@ -26,6 +26,10 @@ from thalweg.landscape.matrix import Symmetric, basis_dtype, gaussians
 __all__ = ["Eigenpairs", "NotConverged", "eigenpairs"]
 
 
+PIECE = 16
+"""Vectors of the basis that are allocated at a time."""
+
+
 class NotConverged(RuntimeWarning):
     """An eigenvalue whose residual is above the tolerance."""
 
@@ -125,8 +129,7 @@ def eigenpairs(
                 break
             seen = values[best]
         space.extend(space.next_block(limit - space.size))
-    small = torch.from_numpy(np.ascontiguousarray(vectors[:, best])).to(space.basis)
-    found = space.basis[: space.size].T @ small
+    found = space.combined(vectors[:, best])
     found /= found.norm(dim=0, dtype=torch.float64)  # in float32 a norm down long columns is off by 1e-4
     return _told(Eigenpairs(values[best], found, residuals, tolerance, op.products - before, values, space.floor))
 
@@ -158,42 +161,54 @@ def _first(op: Symmetric, block: int, start: Tensor | None, seed: int) -> Tensor
 
 
 class _Space:
-    """The basis, one vector a row, and the matrix projected on it."""
+    """The basis, one vector a row in pieces of ``PIECE`` rows (growing copies none), and the matrix projected on it."""
 
     def __init__(self, op: Symmetric, capacity: int, seed: int) -> None:
         self.op, self.seed, self.size = op, seed, 0
-        self.basis = torch.empty(0, op.n, dtype=basis_dtype(op, capacity), device=op.device)
+        self.dtype, self.pieces = basis_dtype(op, capacity), list[Tensor]()
         self.small = np.zeros((capacity, capacity))
         self.last = np.zeros((0, 0))
         self.pending = 0
-        self._rest, self._alive = self.basis, np.zeros(1, dtype=bool)
+        self._fresh = self._rest = torch.empty(0, op.n, dtype=self.dtype, device=op.device)
+        self._alive = np.zeros(1, dtype=bool)
 
     def extend(self, rows: Tensor) -> None:
         """Takes new rows in, made orthonormal to all others."""
-        rows = rows.to(self.basis)
+        rows = rows.to(self._fresh)
         again = 1 if len(rows) == 1 and self._alive.all() else 2  # what is left of a product was cleared once before
         rows = self._cleared(rows / rows.norm(dim=1, keepdim=True), again)
         rows = torch.linalg.qr(rows.T)[0].T if len(rows) > 1 else rows / rows.norm()
-        if self.size + len(rows) > len(self.basis):
-            more = torch.empty(min(len(self.small), max(16, 2 * len(self.basis))), self.op.n).to(self.basis)
-            more[: self.size] = self.basis[: self.size]
-            self.basis = more
-        self.basis[self.size : self.size + len(rows)] = rows
-        self.size, self.pending = self.size + len(rows), len(rows)
+        for row in rows:
+            if self.size % PIECE == 0:
+                self.pieces.append(torch.empty(PIECE, self.op.n, dtype=self.dtype, device=self.op.device))
+            self.pieces[-1][self.size % PIECE] = row
+            self.size += 1
+        self._fresh, self.pending = rows, len(rows)
+
+    def _known(self) -> list[Tensor]:
+        return [piece[: self.size - i * PIECE] for i, piece in enumerate(self.pieces)]
+
+    def combined(self, small: np.ndarray) -> Tensor:
+        """Combinations of the basis, (size, k) -> (n, k)."""
+        weights = torch.from_numpy(np.ascontiguousarray(small)).to(self._fresh).split(PIECE)
+        found = torch.zeros(self.op.n, small.shape[1]).to(self._fresh)
+        for piece, weight in zip(self._known(), weights, strict=True):
+            found.addmm_(piece.T, weight)
+        return found
 
     def _cleared(self, rows: Tensor, times: int, gather: np.ndarray | None = None) -> Tensor:
-        known = self.basis[: self.size]
+        known = self._known()
         for _ in range(times):  # twice in all is enough (Parlett, after Kahan)
-            along = rows @ known.T
-            rows = rows - along @ known
+            along = [rows @ piece.T for piece in known]
+            for part, piece in zip(along, known, strict=True):
+                rows = rows - part @ piece
             if gather is not None:
-                gather += along.T.double().cpu().numpy()
+                gather += torch.cat(along, dim=1).T.double().cpu().numpy()
         return rows
 
     def multiply(self) -> bool:
         """Multiplies the newest block; whether nothing new is left in the Krylov space."""
-        fresh = self.basis[self.size - self.pending : self.size]
-        image = self.op.rows(fresh)
+        image = self.op.rows(self._fresh)
         if not bool(image.isfinite().all()):
             raise InputError("a product with the matrix is not finite: measure in float64 (dtype) or at another point")
         along = np.zeros((self.size, self.pending))
@@ -218,7 +233,7 @@ class _Space:
         if not self._alive.all():
             rows = rows.clone()
             self.seed += 1
-            spare = gaussians(self.op, len(rows), 7919 + self.seed, self.basis.dtype)
+            spare = gaussians(self.op, len(rows), 7919 + self.seed, self.dtype)
             dead = torch.from_numpy(~self._alive).to(rows.device)
             rows[dead] = spare[dead]
         return rows[: max(1, room)]
