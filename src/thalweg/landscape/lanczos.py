@@ -130,8 +130,9 @@ def eigenpairs(
             seen = values[best]
         space.extend(space.next_block(limit - space.size))
     found = space.combined(vectors[:, best])
-    found /= found.norm(dim=0, dtype=torch.float64)  # in float32 a norm down long columns is off by 1e-4
-    return _told(Eigenpairs(values[best], found, residuals, tolerance, op.products - before, values, space.floor))
+    for row in found:
+        row /= row.norm(dtype=torch.float64)  # in float32 the norm of a long vector is off by 1e-4
+    return _told(Eigenpairs(values[best], found.T, residuals, tolerance, op.products - before, values, space.floor))
 
 
 def _told(pairs: Eigenpairs) -> Eigenpairs:
@@ -189,11 +190,11 @@ class _Space:
         return [piece[: self.size - i * PIECE] for i, piece in enumerate(self.pieces)]
 
     def combined(self, small: np.ndarray) -> Tensor:
-        """Combinations of the basis, (size, k) -> (n, k)."""
+        """Combinations of the basis, (size, k) -> (k, n)."""
         weights = torch.from_numpy(np.ascontiguousarray(small)).to(self._fresh).split(PIECE)
-        found = torch.zeros(self.op.n, small.shape[1]).to(self._fresh)
+        found = torch.zeros(small.shape[1], self.op.n, dtype=self.dtype, device=self.op.device)
         for piece, weight in zip(self._known(), weights, strict=True):
-            found.addmm_(piece.T, weight)
+            found.addmm_(weight.T, piece)
         return found
 
     def _cleared(self, rows: Tensor, times: int, gather: np.ndarray | None = None) -> Tensor:
