@@ -10,7 +10,7 @@ import torch
 from landscape.dense import cross_entropy, net
 from thalweg.errors import InputError
 from thalweg.interop.trainer_callback import trainer_callback
-from thalweg.landscape import LandscapeWatch
+from thalweg.landscape import LandscapeWatch, NotMeasured
 from thalweg.nn import LanguageModel
 from thalweg.runs import Run
 from thalweg.train.loop import train
@@ -37,6 +37,19 @@ def test_a_bare_loop():
     assert records[-1]["lambda_max:2.0"] == pytest.approx(float(exact[-1]), rel=1e-5)
     first, second = (found["lambda_max:2"].products for _, found in watch.history)
     assert second <= first
+
+
+def test_a_run_that_diverges_goes_on():
+    case = net()
+    watch = LandscapeWatch(case.batches(), ["lambda_max"], every=1, loss_fn=cross_entropy)
+    assert watch.record(case.model, 1)
+    with torch.no_grad():
+        case.model[2].bias[0] = float("nan")
+    with pytest.warns(NotMeasured, match=r"step 2 is not measured: 2\.bias holds nan"):
+        assert watch.record(case.model, 2) == {}
+    assert [step for step, _ in watch.history] == [1]
+    with pytest.raises(InputError, match=r"2\.bias holds nan"):
+        LandscapeWatch(case.batches(), every=1, loss_fn=cross_entropy).record(case.model, 1)
 
 
 def tokens():

@@ -28,6 +28,7 @@ _LAZY = {
     "Measurement": "measurement",
     "NearlyDegenerate": "third_order",
     "NotConverged": "lanczos",
+    "NotMeasured": "watch",
     "Plane": "plane",
     "Point": "point",
     "Route": "barriers",

@@ -7,6 +7,7 @@ those of the time before, which saves most of its products while training moves 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from thalweg.landscape.measurement import Measurement
 from thalweg.landscape.measures import DEFAULT, measure_at, parse
 from thalweg.landscape.point import Point, Settings
 
-__all__ = ["LandscapeWatch", "flat_record", "next_token_loss"]
+__all__ = ["LandscapeWatch", "NotMeasured", "flat_record", "next_token_loss"]
 
 LARGEST_RECORD = 16
 """Values of one measure that go into a log; a density's grid stays in ``history``."""
@@ -48,6 +49,10 @@ def flat_record(found: dict[str, Measurement]) -> dict[str, float]:
         elif np.size(item.value) <= LARGEST_RECORD:
             record |= {f"{word}.{i}": float(value) for i, value in enumerate(np.asarray(item.value))}
     return record
+
+
+class NotMeasured(RuntimeWarning):
+    """A step of a run whose measures were refused; the run goes on."""
 
 
 class LandscapeWatch:
@@ -99,9 +104,24 @@ class LandscapeWatch:
         Args:
             model: the live model; it, its gradients and all random generators are left as they are.
             step: finished updates.
+
+        Warns:
+            NotMeasured: with the reason, once a first measurement has succeeded: weights or losses that are nan, say.
+
+        Raises:
+            InputError: the first measurement is refused.
         """
         if not self.due(step):
             return {}
+        try:
+            return self._measured(model, step)
+        except InputError as reason:
+            if not self.history:
+                raise
+            warnings.warn(f"step {step} is not measured: {reason}", NotMeasured, stacklevel=2)
+            return {}
+
+    def _measured(self, model: nn.Module, step: int) -> dict[str, float]:
         point = Point(model, self.loss_fn, self.data, self.settings)
         if self._start is not None and len(self._start) == point.size:
             point.cache["start"] = self._start.to(point.bound.device)
