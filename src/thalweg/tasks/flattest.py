@@ -13,7 +13,7 @@ sum |gain w2| = sqrt(n), the latter the sum of the roots of the four quarters' s
 Source: arXiv 2307.11007, theorem 4.1, equation 5, proposition 4.2, theorem 5.1.
 Differs: 1. the scale of the four neurons is (d + 1)^(1/4), not (d^2 + 1)^(1/4) as printed, whose trace is not the least
 (tests/tasks/test_two_layer.py). 2. the bound of batchnorm is for the mean of
-(f - y)^2; half of it, 4 in place of 8, is for half that loss.
+(f - y)^2; for half that loss it is half, 4 in place of 8.
 """
 
 from __future__ import annotations
