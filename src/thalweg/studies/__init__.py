@@ -6,6 +6,7 @@ __all__ = ["STUDIES"]
 
 STUDIES: dict[str, str] = {
     "adam-sharpness": "thalweg.studies.adam_sharpness.study",
+    "bn-auto-rate": "thalweg.studies.bn_auto_rate.study",
     "compositional-tasks": "thalweg.studies.compositional_tasks.study",
     "moe-global-balance": "thalweg.studies.moe_global_balance.study",
     "gated-attention": "thalweg.studies.gated_attention.study",

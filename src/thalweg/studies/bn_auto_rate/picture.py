@@ -85,7 +85,7 @@ def _curves(
 
 
 def _window(axes: Axes, records: Sequence[Record]) -> None:
-    for normalized, label in ((True, "batch norm"), (False, "none")):
+    for normalized, label in ((True, "batch norm"), (False, "none, where finite")):
         found = _by_rate([r for r in _rows(records, "descent", normalized) if r["end"] is not None])
         values = [np.array([row["end"] for row in rows]) for rows in found.values()]
         errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in values]

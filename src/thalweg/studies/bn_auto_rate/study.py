@@ -1,4 +1,4 @@
-"""Do weights before batch norm converge at any fixed learning rate, as fast as the best one would be guaranteed to?
+"""Do weights before batch norm converge at any fixed learning rate, as fast as theory promises the best?
 
 Paper: Theoretical Analysis of Auto Rate-Tuning by Batch Normalization, arXiv 1812.03981. Claims tested: full-batch
 descent reaches T^(-1/2) in the gradient at unit norms, G, at any rate of the scale-invariant weights (spec claim 1),
@@ -18,7 +18,7 @@ seed gives seven margins, positive for the claim:
 
 Each is tested over seeds with threshold 0 and 2 standard errors (``studies.base.decide``). The claim is reproduced if
 all seven exceed 0 so, not reproduced if one of them falls below 0 so, else inconclusive. The effect reported is the
-largest slope of descent. Thresholds were set after a look at seed 100, the spec's own trial apart.
+largest slope of descent. Thresholds were set after a look at seed 100; .03 is the spec's.
 
 Beside it, without a part in the verdict: two rates on the sphere beyond what the steps forgive, and SGD on digits with
 the last layer fixed, whose noise stays. Seed 100 had shown before the rule that G of the latter does not yet fall as
