@@ -90,6 +90,18 @@ def test_trace_is_that_of_the_dense_hessian_whatever_the_labels(digits: lab.Lab)
     assert abs(found["trace"] - traces[0]) < 4 * found["error"]
 
 
+def test_what_diverged_is_recorded_and_decides_nothing(digits: lab.Lab):
+    model = copy.deepcopy(digits.model)
+    torch.nn.init.constant_(model[0].bias, math.inf)
+    found = digits.measured(model)
+    assert set(found.values()) == {None}
+    lost = [
+        r | found if r["part"] == "large rate" and (r["period"], r["seed"]) == (16, 1) else r
+        for r in made_up(network_64=LARGE)
+    ]
+    assert study.verdict(lost).state == "inconclusive"
+
+
 def test_figure_has_its_panels(smoke: Records):
     figure = study.figure(smoke)
     assert len(figure.axes) == 4

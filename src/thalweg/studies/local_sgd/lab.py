@@ -143,8 +143,13 @@ class Lab:
         target = spread.scatter(1, self.y[:, None], 1 - noise)
         return float(cross_entropy(model(self.x), target) + torch.special.xlogy(target, target).sum(1).mean())
 
-    def measured(self, model: nn.Module) -> dict[str, float]:
-        """Excess loss, held-out accuracy and loss, and the trace of the Hessian on the clean training labels."""
+    def measured(self, model: nn.Module) -> dict[str, float | None]:
+        """Excess loss, held-out accuracy and loss, and the trace of the Hessian on the clean training labels.
+
+        All are None where the weights are not finite any more.
+        """
+        if not all(bool(p.isfinite().all()) for p in model.parameters()):
+            return dict.fromkeys(("trace", "error", "excess", "accuracy", "held"))
         trace = measure(model, _loss, [(self.x, self.y)], ["trace"], products=self.config.probes)["trace"]
         with torch.no_grad():
             logits = model(self.held_x)

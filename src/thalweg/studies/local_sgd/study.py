@@ -176,9 +176,9 @@ def run(config: Config, *, seed: int, device: str, folder: Path) -> Iterator[Rec
 
 
 def late(records: Sequence[Record], part: str, period: int, what: str) -> float:
-    """Mean over the last third of the times of one arm of one seed; of logarithms, but for accuracies."""
+    """Mean over the last third of the times of one arm of one seed; of logarithms but for accuracy; nan if diverged."""
     rows = sorted((r for r in records if r["part"] == part and r["period"] == period), key=lambda r: r["step"])
-    values = np.array([row[what] for row in rows])[-max(1, len(rows) // 3) :]
+    values = np.array([row[what] for row in rows], dtype=float)[-max(1, len(rows) // 3) :]
     return float((values if what == "accuracy" else np.log(values)).mean())
 
 
