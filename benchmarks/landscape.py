@@ -9,7 +9,8 @@ the clock's (kept too). Peers are optional:
     pip install --target PEERS --no-deps PyHessian curvlinops-for-pytorch hessian-eigenthings einops einconv
         backpack-for-pytorch unfoldNd linear-operator jaxtyping wadler-lindig
     PYTHONPATH=PEERS python benchmarks/landscape.py [--sizes mlp tiny ten] [--tasks product top1 top10 trace density]
-        [--repeats 3] [--threads 1] [--first 0] [--trained FOLDER] [--linearize] [--largest]
+        [--repeats 3] [--threads 1] [--first 0] [--trained FOLDER] [--linearize]
+        [--tried tiny] [--largest]
 
 What is equal: ``product`` 16 products, one after the other; ``top1``, ``top10`` the residuals |Hv - (v'Hv) v| of all
 returned vectors, measured here afterwards by a plain double backward pass, at most 1e-3 of |v'Hv|. A peer is run with
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import argparse as source_text
+import itertools
 import json
 import multiprocessing
 import statistics
@@ -42,6 +44,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thalweg.files import write_atomic
 from thalweg.landscape import eigenpairs, hessian, spectral_density, trace
+from thalweg.landscape.differences import Differences
+from thalweg.landscape.products import BACK_ENDS
 from thalweg.nn import LanguageModel, ModelConfig
 from thalweg.runs.environment import environment
 
@@ -343,6 +347,43 @@ def equal(task: str, ours: dict[str, Any], theirs: dict[str, Any]) -> float:
     return ratio
 
 
+def tried(size: str) -> None:
+    """Prints what cheaper products would cost and how wrong they would be."""
+    model, x, y = problem(size)
+    op = hessian(model, lambda m, batch: F.cross_entropy(m(batch[0]), batch[1]), [(x, y)], keep=0)
+    bound, precision = op.point.bound, torch.backends.mkldnn.matmul
+    with bound.quiet():
+        ways = {name: BACK_ENDS[name](lambda t: bound.loss(t, (x, y)), bound.theta) for name in ("rev-rev", "cached")}
+
+        def timed(name: str, count: int, inside: str = "ieee") -> Tensor:
+            rows, precision.fp32_precision = bound.layout.split(torch.ones(count, op.n).cumsum(0)), inside
+            spent = [time.process_time()]
+            for _ in range(4):
+                image = ways[name](rows)
+                spent.append(time.process_time())
+            precision.fp32_precision = "ieee"
+            each = min(b - a for a, b in itertools.pairwise(spent)) / count
+            print(f"{name}, {count} vectors, {inside}: {1e3 * each:.1f} ms each", flush=True)
+            return bound.layout.flat(image)[0]
+
+        exact = timed("rev-rev", 1)
+        timed("cached", 8)
+        print(f"  relative error of bfloat16: {float((timed('rev-rev', 1, 'bf16') - exact).norm() / exact.norm()):.2g}")
+        began = time.process_time()
+        slope = op.point.gradient()
+        print(f"gradient: {1e3 * (time.process_time() - began):.1f} ms")
+    pairs = eigenpairs(op, tolerance=1e-3)
+    vector = pairs.vectors[:, 0]
+    ahead = (op.point.gradient(1e-3 * vector) - slope) / 1e-3
+    error = float((ahead - op.rows(vector[None])[0]).norm() / pairs.values[0])
+    print(f"difference of gradients along the first eigenvector, step 1e-3: relative error {error:.2g}")
+    rough = Differences(op.point)
+    probes = [rough.probe(i) for i in range(12)]
+    forms = np.array([[float(rough.image(p) @ p), float(op.rows(p[None])[0] @ p)] for p in probes])
+    gaps = forms[:, 0] - forms[:, 1]
+    print(f"forms along signs: off by {gaps.mean():.2g} +- {gaps.std():.2g}, scatter {forms[:, 1].std():.3g}")
+
+
 def largest(out: Path) -> None:
     """Our largest eigenvalue of a model of 124M weights on one window of 64 tokens."""
     torch.manual_seed(0)
@@ -392,11 +433,15 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="effort of the peers to begin with")
     parser.add_argument("--trained", type=Path, help="folder where trained models are kept for the next call")
     parser.add_argument("--linearize", action="store_true", help="only print the error of torch.func.linearize")
+    parser.add_argument("--tried", choices=list(SIZES), help="only print cost and error of cheaper products")
     parser.add_argument("--largest", action="store_true", help="only our largest eigenvalue of a model of 124M weights")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.linearize:
         print(f"torch.func.linearize: relative error {linearize_error():.3g}")
+        return
+    if options.tried:
+        tried(options.tried)
         return
     if options.largest:
         largest(options.out)
