@@ -11,6 +11,7 @@ STUDIES: dict[str, str] = {
     "moe-global-balance": "thalweg.studies.moe_global_balance.study",
     "gated-attention": "thalweg.studies.gated_attention.study",
     "intrinsic-lr": "thalweg.studies.intrinsic_lr.study",
+    "local-sgd": "thalweg.studies.local_sgd.study",
     "momentum": "thalweg.studies.momentum.study",
     "multi-power-law": "thalweg.studies.multi_power_law.study",
     "normalization-sharpness": "thalweg.studies.normalization_sharpness.study",

@@ -29,8 +29,8 @@ def draw(records: Sequence[Record]) -> Figure:
     _ratios(axes[1, 0], seeds)
     _accuracies(axes[1, 1], seeds)
     figure.supxlabel(
-        "All arms of a seed start from one checkpoint and see the same samples; late: mean over the last third of the "
-        "times. H = 64 at the large rate does not train and is left out below.",
+        "Bars: standard errors over seeds. All arms of a seed start from one checkpoint and see the same samples.\n"
+        "Late: mean over the last third of the times. H = 64 at the large rate does not train and is left out.",
         fontsize=9,
     )
     return figure
