@@ -123,9 +123,6 @@ def train_classifier(
 def _features(texts: Sequence[str], words: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Buckets int64 (m,) of all runs of 1 … words words, text by text, and int64 (texts + 1,) offsets."""
     hashes, offsets = word_hashes(texts)
-    real = hashes != np.uint64(EMPTY_WORD)
-    counts = np.add.reduceat(real, offsets[:-1]) if len(texts) else np.zeros(0, dtype=np.int64)
-    hashes, offsets = hashes[real], np.append(0, np.cumsum(counts))
     runs = [ngram_hashes(hashes, offsets, length) for length in range(1, words + 1)]
     text_of = np.concatenate([np.repeat(np.arange(len(texts)), np.diff(places)) for _, places in runs])
     order = np.argsort(text_of, kind="stable")
@@ -134,10 +131,6 @@ def _features(texts: Sequence[str], words: int, size: int) -> tuple[np.ndarray, 
     return (joined % np.uint64(size)).astype(np.int64), np.append(
         0, np.cumsum(np.bincount(text_of, minlength=len(texts)))
     )
-
-
-EMPTY_WORD = int.from_bytes(hashlib.sha1(b"", usedforsecurity=False).digest()[:8], "little")
-"""Hash of the word that a text without words has."""
 
 
 def _fit(columns: np.ndarray, counts: np.ndarray, signs: np.ndarray, penalty: float) -> np.ndarray:

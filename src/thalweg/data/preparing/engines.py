@@ -76,9 +76,9 @@ class PoolEngine:
                 deaths = 1 if len(found) > before else deaths + 1
                 if deaths == DEATHS:
                     raise RuntimeError(
-                        f"worker processes died {DEATHS} times in a row (killed, out of memory, or a function they cannot "
-                        f"import?); {len(found)} of {len(numbers)} parts are done and kept: use fewer workers or a "
-                        "smaller part_mb, or define given functions in a module"
+                        f"worker processes died {DEATHS} times in a row (killed, out of memory, or a function that they "
+                        f"cannot import?); {len(found)} of {len(numbers)} parts are done and kept: use fewer workers "
+                        "or a smaller part_mb, or define given functions in a module"
                     ) from None
         return found
 

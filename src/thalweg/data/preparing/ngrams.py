@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from thalweg.data.preparing.minhash import shingle_hashes
 
 __all__ = ["ngram_hashes", "word_hashes"]
 
+EMPTY = np.uint64(int.from_bytes(hashlib.sha1(b"", usedforsecurity=False).digest()[:8], "little"))
+"""Hash of the empty word."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio, odd: multiplying by it loses nothing modulo 2^64 (Knuth, TAOCP 3, 6.4)."""
 
@@ -17,9 +20,11 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 def word_hashes(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """uint64 hashes of the normalised words of each text, and int64 (texts + 1,) offsets.
 
-    A text without a word has one, the empty word.
+    Empty words, which stand between two characters that belong to no word, are left out.
     """
-    return shingle_hashes(texts, 1)
+    hashes, offsets = shingle_hashes(texts, 1)
+    real = hashes != EMPTY
+    return hashes[real], np.append(0, np.cumsum(real))[offsets]
 
 
 def ngram_hashes(words: np.ndarray, offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
