@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from thalweg.runs import Run
 from thalweg.train.closure import BatchClosure
 from thalweg.train.loop import train
 from thalweg.train.micro import micro_batches
-from thalweg.train.recipe import DataRecipe, Recipe
+from thalweg.train.recipe import DataRecipe, Recipe, load_recipe
 from thalweg.train.setup import build, prepare
 
 PLAN = """
@@ -201,3 +203,29 @@ def test_dry_run_counts_epochs_of_the_plan(planned, tmp_path, capsys):
     (tmp_path / "recipe.toml").write_text(planned("pack", "true").to_toml())
     assert main(["train", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
     assert "epochs" in capsys.readouterr().out
+
+
+def test_the_recipe_of_a_curriculum_fits_its_plan_and_its_data(tmp_path, capsys, monkeypatch):
+    """All three files of ``recipes/curriculum``, run for a few steps, and the average of their last checkpoints."""
+    root = Path(__file__).parents[2] / "recipes"
+    shutil.copytree(root, tmp_path / "recipes")
+    monkeypatch.chdir(tmp_path)
+    recipe, plan = load_recipe("recipes/curriculum.toml"), load_plan("recipes/curriculum/plan.toml")
+    assert recipe.steps * recipe.tokens_per_step <= plan.phases[0].tokens
+    assert recipe.rates()[-1] == pytest.approx(recipe.rates().max() / 3, rel=0.02)
+    last = recipe.checkpoint.at
+    assert (len(last), last[-1]) == (6, recipe.steps)
+    assert last[-1] - last[0] <= 0.02 * recipe.steps
+    text = Path("recipes/curriculum/prepare.toml").read_text()
+    Path("small.txt").write_text("A small text of letters and 12 numbers.\n" * 400)
+    Path("prepare.toml").write_text(text.replace('path = "stdlib"\nsplit = "train"', 'path = "small.txt"'))
+    assert main(["data", "prepare", "prepare.toml", "--out", "prepared/curriculum"]) == 0
+    Path("recipes/curriculum/plan.toml").write_text(plan.replace(phases=(replace(plan.phases[0], tokens=0),)).to_toml())
+    short = recipe.replace(
+        steps=4, batch=4, schedule="constant:peak=1e-3", checkpoint=replace(recipe.checkpoint, at=(2, 3, 4))
+    )
+    Path("short.toml").write_text(short.to_toml())
+    assert main(["train", "short.toml", "--out", "run", "--device", "cpu"]) == 0
+    folders = sorted(str(each) for each in Path("run/checkpoints").glob("step-*"))
+    assert main(["average", *folders, "--kind", "ema", "--out", "averaged"]) == 0
+    assert Path("averaged/model.safetensors").exists()

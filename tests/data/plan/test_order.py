@@ -118,6 +118,17 @@ def test_fold_sorts_within_each_part():
     assert falls.tolist() == [99, 199, 299]
 
 
+def test_mixing_shuffles_neighbours_only():
+    take = {"web": Take()}
+    straight, mixed = (Order(plan(Phase(order="ascend", take=take, mix=mix)), data(410)) for mix in (0, 50))
+    one, other = documents(straight), documents(mixed)
+    for first in range(0, 410, 50):
+        group = slice(first, first + 50)
+        assert set(one[group]) == set(other[group])
+        assert not np.array_equal(one[group], other[group])
+    assert np.array_equal(documents(mixed, np.array([57, 3, 409])), other[[57, 3, 409]])
+
+
 PAIRS = [("web", "en"), ("math", "math")]
 
 

@@ -18,6 +18,7 @@ phases = st.one_of(
         take=st.dictionaries(st.sampled_from(["a", "b"]), takes),
         order=st.sampled_from(["uniform", "ascend", "descend", "fold:3", "interleave", "bucket:12"]),
         perturb=st.floats(0, 10),
+        mix=st.integers(0, 9999),
         tokens=st.integers(0, 10**9),
     ),
     st.builds(
@@ -91,6 +92,7 @@ GOOD = {"sources": {"a": {"path": "a", "score": "q"}, "b": {"path": "b"}}, "phas
         ({"phases": [{"order": "up"}]}, "order = 'up' is not known"),
         ({"phases": [{"order": "fold:0"}]}, "order = 'fold:0' is not known"),
         ({"phases": [{"tokens": -1}]}, "tokens = -1"),
+        ({"phases": [{"mix": -1}]}, "mix = -1"),
         ({"phases": [{"perturb": -1.0}]}, "perturb = -1.0"),
         ({"phases": [{"take": {"a": {"keep_top": 0.0}}}]}, r"keep_top = 0.0 must lie in \(0, 1\]"),
         (

@@ -76,7 +76,7 @@ class Order:
         for name in self.library.names:
             self.library.keys(name)
         self.stretches: list[Stretch] = []
-        self._endless: dict[tuple[str, Take, str], tuple[Stream, int]] = {}
+        self._endless: dict[tuple[str, Take, str, int], tuple[Stream, int]] = {}
         for number, phase in enumerate(plan.phases):
             self.stretches.append(self._weighted(number, phase) if phase.weights else self._listed(number, phase))
         self.firsts = np.array([each.first for each in self.stretches], dtype=np.int64)
@@ -177,7 +177,7 @@ class Order:
         self._need_scores(number, phase, names)
         streams, base = {}, np.zeros(len(names), dtype=np.int64)
         for place, name in enumerate(names):
-            same = (name, phase.take.get(name, Take()), phase.order)
+            same = (name, phase.take.get(name, Take()), phase.order, phase.mix)
             if same not in self._endless:
                 documents = self._taken(name, same[1], number)
                 if not len(documents):
@@ -189,7 +189,7 @@ class Order:
         stop = mixture.bases[-1].tolist()
         used = {name: (int(base[place]), stop[place]) for place, name in enumerate(names)}
         for name in names:
-            same = (name, phase.take.get(name, Take()), phase.order)
+            same = (name, phase.take.get(name, Take()), phase.order, phase.mix)
             self._endless[same] = streams[name], used[name][1]
         return Stretch(phase, self._called(number), self._next(), mixture.windows, streams, used, mixture)
 
@@ -234,6 +234,7 @@ class Order:
             context=self.plan.context,
             packing=self.plan.packing,
             shuffle=kind == "uniform",
+            mix=phase.mix,
             key=key,
         )
 

@@ -97,6 +97,8 @@ class Phase:
             uniform order), "interleave" (every domain ascending, all domains everywhere in the same share), "bucket:N"
             (every source ascending, cut in N parts by tokens; part k of all sources together, shuffled).
         perturb: of "interleave": ranks are moved by up to that many documents, >= 0.
+        mix: windows that are shuffled among themselves, group after group, so that the parts of a long document do not
+            fill a batch; 0 keeps the very order. (In "uniform" order all windows are shuffled anyway.)
         weights: share of the windows by source, summing to 1.
         end_weights: the shares at the end of the phase, reached linearly; empty keeps them constant.
         tokens: with weights: length of the phase (rounded up to whole blocks). Without: documents are thinned at
@@ -107,6 +109,7 @@ class Phase:
     take: dict[str, Take] = field(default_factory=dict)
     order: str = "uniform"
     perturb: float = 0.0
+    mix: int = 0
     weights: dict[str, float] = field(default_factory=dict)
     end_weights: dict[str, float] = field(default_factory=dict)
     tokens: int = 0
@@ -114,8 +117,9 @@ class Phase:
     def __post_init__(self) -> None:
         parse_order(self.order)
         _within("perturb", self.perturb, 0.0, math.inf)
-        if self.tokens < 0:
-            raise InputError(f"tokens = {self.tokens} must be a whole number of at least 0")
+        for name in ("tokens", "mix"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} = {getattr(self, name)} must be a whole number of at least 0")
         if self.end_weights and not self.weights:
             raise InputError("end_weights are given without weights: name the shares at the beginning too")
         for name, weights in (("weights", self.weights), ("end_weights", self.end_weights)):

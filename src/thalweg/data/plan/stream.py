@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from thalweg.data.permutation import permute
+from thalweg.data.plan.draws import key_of
 from thalweg.data.plan.pack import Packed, Pieces, concat_windows, pack
 
 __all__ = ["Stream"]
@@ -31,8 +32,9 @@ class Stream:
         arrange: gives the order of the entries in an epoch, a permutation of 0 … n - 1.
         context: inputs of a window.
         packing: "concat", "pack" or "pad".
-        shuffle: whether windows are shuffled (uniform order).
-        key: of that shuffle.
+        shuffle: whether all windows are shuffled (uniform order).
+        mix: else, how many neighbours are shuffled among themselves; 0 and 1 keep the order.
+        key: of the shuffles.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Stream:
         context: int,
         packing: str,
         shuffle: bool,
+        mix: int = 0,
         key: int,
     ) -> None:
         self.documents, self.lengths = documents, lengths
-        self.context, self.packing, self.shuffle, self.key = context, packing, shuffle, key
+        self.context, self.packing, self.shuffle, self.mix, self.key = context, packing, shuffle, mix, key
         self._arrange = arrange
         self._kept: dict[int, tuple[np.ndarray, Packed]] = {}
         self.tokens = int(lengths.sum())
@@ -81,9 +84,21 @@ class Stream:
         documents, packed = self._epoch(number)
         if self.shuffle:
             inside = permute(inside, self.windows, seed=self.key, epoch=number)
+        elif self.mix > 1:
+            inside = self._mixed(inside, number)
         pieces = packed.pieces(inside)
         after = documents[np.minimum(pieces.slot + 1, len(documents) - 1)]
         return documents[pieces.slot], pieces, np.where(pieces.follows, after, -1)
+
+    def _mixed(self, inside: np.ndarray, epoch: int) -> np.ndarray:
+        """Windows ``inside`` an epoch after each group of ``mix`` neighbours was shuffled."""
+        group, place = np.divmod(inside, self.mix)
+        found = np.empty_like(inside)
+        for each in np.unique(group).tolist():
+            mine, first = group == each, each * self.mix
+            size = min(self.mix, self.windows - first)
+            found[mine] = first + permute(place[mine], size, seed=key_of(self.key, "mix", each), epoch=epoch)
+        return found
 
     def delivered(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
         """How many tokens of each document come in the windows at positions first … last - 1.
