@@ -83,6 +83,34 @@ def test_memorization_has_another_rate():
     np.testing.assert_allclose(slopes, [-0.5, -1.0], atol=0.05)
 
 
+def test_memorization_of_few_components_by_many_examples():
+    """Marginal values fall below the smallest float: (1 - q)^N with N far above K."""
+    p = np.array([0.9, 0.1])
+    for n in (10**4, 10**6):
+        rare = optimal_mixture(p, Memorization(), n).shares[1]
+        # p_k (1 - q_k)^(N-1) is equal for both
+        assert np.log(rare / (1 - rare)) == pytest.approx(np.log(1 / 9) / (n - 1), rel=1e-3)
+    assert optimal_mixture(p, Memorization(), 10**4).loss_ratio == 1  # both losses are 0 as floats
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_problems_with_caps_against_slsqp(seed):
+    rng = np.random.default_rng(seed)
+    count, samples = int(rng.integers(2, 7)), 10 ** rng.uniform(1, 7)
+    p, caps = rng.dirichlet(np.ones(count)), np.minimum(1, 3 * rng.dirichlet(np.full(count, 3.0)))
+    caps = caps if caps.sum() > 1.05 else np.ones(count)
+    offset = rng.uniform(0, 20, count) * (rng.random(count) < 0.5)
+    law = PowerCurves(rng.uniform(0.1, 5, count), rng.uniform(0.05, 1, count), offset, shared=rng.random(count))
+    advice = optimal_mixture(p, law, samples, caps=caps)
+    same = p @ law.errors(p, samples)
+    general = by_slsqp(lambda q: p @ law.errors(q, samples) / same, p, caps)
+    assert advice.loss <= p @ law.errors(general, samples) * (1 + 1e-9)
+    assert np.all(advice.shares <= caps + 1e-9)
+    if advice.sample_ratio is not None and advice.sample_ratio * samples > 2:
+        less = optimal_mixture(p, law, advice.sample_ratio * samples, caps=caps)
+        assert less.loss == pytest.approx(same, rel=1e-8)
+
+
 def test_exponential_law_closed_form_and_fallback():
     p = np.array([0.5, 0.3, 0.2])
     law = ExponentialMixing(np.array([[3, 0.5, 0.2], [0.4, 2.5, 0.3], [0.1, 0.6, 4]]), [1, 2, 1.5], 0.3)
@@ -140,6 +168,12 @@ def test_a_learning_curve_is_recovered():
     pulls = np.array([(fit.exponent - 0.4) / fit.exponent_error for fit in noisy])
     assert abs(pulls.mean()) < 4 * 1.3 / np.sqrt(40)
     assert 0.6 < pulls.std() < 1.8
+    for unit in (1e-9, 1e9):
+        errors = unit * (0.2 + 3 * n**-0.4) * np.exp(0.01 * np.random.default_rng(0).normal(size=9))
+        scaled = fit_learning_curve(n, errors)
+        assert scaled.exponent == pytest.approx(noisy[0].exponent, rel=1e-6)
+        assert scaled.exponent_error == pytest.approx(noisy[0].exponent_error, rel=1e-5)
+        assert scaled.floor == pytest.approx(unit * noisy[0].floor, rel=1e-5)
     plain = fit_learning_curve(n[:2], 3 * n[:2] ** -0.4, floor=False)
     assert plain.exponent == pytest.approx(0.4)
     with pytest.raises(InputError, match="2 sizes"):

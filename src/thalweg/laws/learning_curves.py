@@ -62,7 +62,8 @@ def fit_learning_curve(
     needed = 3 if floor else 2
     if len(np.unique(n)) < needed:
         raise InputError(f"{len(np.unique(n))} sizes do not determine {needed} parameters: give at least {needed}")
-    x = np.log(n / np.exp(np.log(n).mean()))
+    x, unit = np.log(n) - np.log(n).mean(), np.exp(np.log(e).mean())
+    e = e / unit  # so that the covariance does not depend on the errors' unit
 
     def value(w: np.ndarray) -> np.ndarray:
         return np.exp(w[0] - w[1] * x) + (w[2] if floor else 0.0)
@@ -70,7 +71,7 @@ def fit_learning_curve(
     found = None
     for alpha, share in STARTS:
         start = [
-            np.log(np.exp(np.log(e).mean()) - share * e.min() * floor),
+            np.log(1 - share * e.min() * floor),
             alpha,
             *([share * e.min()] if floor else []),
         ]
@@ -80,11 +81,11 @@ def fit_learning_curve(
     assert found is not None
     spare = len(n) - len(found.x)
     covariance = np.linalg.pinv(found.jac.T @ found.jac) * (2 * found.cost / spare if spare else np.nan)
-    scale = np.exp(found.x[0] + found.x[1] * np.log(n).mean())
+    scale = unit * np.exp(found.x[0] + found.x[1] * np.log(n).mean())
     return LearningCurve(
         float(scale),
         float(found.x[1]),
-        float(found.x[2]) if floor else 0.0,
+        float(unit * found.x[2]) if floor else 0.0,
         float(np.sqrt(covariance[1, 1])),
         float(np.sqrt(2 * found.cost / len(n))),
     )

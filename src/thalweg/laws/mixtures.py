@@ -24,7 +24,10 @@ from thalweg.errors import InputError
 __all__ = ["ExponentialMixing", "Memorization", "MixtureAdvice", "PowerCurves", "optimal_mixture"]
 
 HALVINGS = 64
-"""Of log n in a range of about 1400: down to the rounding of float64."""
+"""Of log n in its range: down to the rounding of float64."""
+
+LEAST_LOG = -700.0
+"""log n of a share that counts as 0."""
 
 
 class Separable(Protocol):
@@ -33,8 +36,8 @@ class Separable(Protocol):
     def errors(self, shares: np.ndarray, samples: float) -> np.ndarray:
         """e_k at training shares (K,) of ``samples`` examples."""
 
-    def shares(self, level: float, target: np.ndarray, samples: float) -> np.ndarray:
-        """Where the marginal value -p_k ∂e_k/∂q_k is ``level`` (0 where it is nowhere that large), (K,)."""
+    def shares(self, log_level: float, target: np.ndarray, samples: float) -> np.ndarray:
+        """Where the marginal value -p_k ∂e_k/∂q_k is e^log_level (0 where it is nowhere that large), (K,)."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +75,25 @@ class PowerCurves:
         with np.errstate(divide="ignore"):
             return floor + shared * float(samples) ** -alpha + a / ((shares * samples) ** alpha + b)
 
-    def shares(self, level: float, target: np.ndarray, samples: float) -> np.ndarray:
+    def shares(self, log_level: float, target: np.ndarray, samples: float) -> np.ndarray:
         """Inverse of -p ∂e/∂q = p A α N n^(α-1) / (n^α + B)², by bisection in log n where B > 0."""
         a, alpha, b = (
             np.broadcast_to(np.asarray(x, dtype=float), target.shape) for x in (self.scale, self.exponent, self.offset)
         )
-        gain = target * a * alpha * samples / level
-        plain = gain ** (1 / (alpha + 1)) / samples
+        with np.errstate(divide="ignore", over="ignore"):
+            gain, log_b = np.log(target * a * alpha * samples) - log_level, np.log(b)
+            top = gain / (alpha + 1)  # log n where B = 0, an upper bound elsewhere
+            plain = np.exp(top) / samples
         if not np.any(b > 0):
             return plain
-        low, high = np.full(target.shape, -700.0), np.log(plain * samples + 1e-300)
+        low, high = np.full(target.shape, LEAST_LOG), np.maximum(top, LEAST_LOG)
         for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            n = np.exp(middle)
-            above = gain * n ** (alpha - 1) > (n**alpha + b) ** 2
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
-        return np.where(b > 0, np.where(low > -699, np.exp(high), 0.0) / samples, plain)
+            log_n = (low + high) / 2
+            above = gain + (alpha - 1) * log_n > 2 * np.logaddexp(alpha * log_n, log_b)
+            low, high = np.where(above, log_n, low), np.where(above, high, log_n)
+        with np.errstate(over="ignore"):
+            inside = np.where(low > LEAST_LOG, np.exp(high), 0.0) / samples
+        return np.where(b > 0, inside, plain)
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,10 @@ class Memorization:
         """See the class."""
         return (1 - shares) ** samples
 
-    def shares(self, level: float, target: np.ndarray, samples: float) -> np.ndarray:
+    def shares(self, log_level: float, target: np.ndarray, samples: float) -> np.ndarray:
         """1 - (μ / (p N))^{1/(N-1)}, at least 0."""
         with np.errstate(divide="ignore", over="ignore"):
-            return np.clip(-np.expm1(np.log(level / (target * samples)) / (samples - 1)), 0, 1)
+            return np.clip(-np.expm1((log_level - np.log(target * samples)) / (samples - 1)), 0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +175,8 @@ class MixtureAdvice:
 
     @property
     def loss_ratio(self) -> float:
-        """L(q) / L(p), at most 1."""
-        return self.loss / self.loss_same
+        """L(q) / L(p), at most 1; 1 where both are below the smallest float."""
+        return self.loss / self.loss_same if self.loss_same else 1.0
 
 
 def optimal_mixture(
@@ -229,11 +235,14 @@ def _solve_separable(law: Separable, p: np.ndarray, samples: float, caps: np.nda
     from scipy.optimize import brentq
 
     def shares(log_level: float) -> np.ndarray:
-        return np.minimum(law.shares(float(np.exp(log_level)), p, samples), caps)
+        return np.minimum(law.shares(log_level, p, samples), caps)
 
     if caps[p > 0].sum() <= 1:
         return np.where(p > 0, caps, 0.0)
-    root = brentq(lambda log_level: shares(log_level).sum() - 1, -600.0, 600.0, xtol=1e-13, rtol=1e-15)
+    reach = 600.0
+    while shares(-reach).sum() <= 1 or shares(reach).sum() >= 1:  # memorization with N far above K: μ < e^-600
+        reach *= 8
+    root = brentq(lambda log_level: shares(log_level).sum() - 1, -reach, reach, xtol=1e-13, rtol=1e-15)
     q = shares(float(root))  # pyrefly: ignore
     return q / q.sum()
 
@@ -274,6 +283,6 @@ def _sample_ratio(law: Separable, p: np.ndarray, samples: float, caps: np.ndarra
         return _loss(law, p, _solve_separable(law, p, n, caps), n) - same
 
     low, high = float(np.log(2.0)), float(np.log(samples))
-    if not np.isfinite(same) or excess(high) > 0 or excess(low) < 0:
+    if not 0 < same < np.inf or excess(high) > 0 or excess(low) < 0:
         return None
     return float(np.exp(brentq(excess, low, high, xtol=1e-11)) / samples)
