@@ -42,9 +42,12 @@ def document_keys(ids: np.ndarray) -> np.ndarray:
     width = -(-max(1, ids.dtype.itemsize) // 8)
     words = np.ascontiguousarray(ids.astype(f"S{8 * width}")).view("<u8").reshape(len(ids), width)
     keys = np.zeros(len(ids), dtype=np.uint64)
-    for column in range(width):
-        mixed = _hashed(keys ^ words[:, column], key_of("word", column))
-        keys = np.where(words[:, column] == 0, keys, mixed)
+    for first in range(0, len(ids), PART):
+        part, some = words[first : first + PART].T, keys[first : first + PART]
+        for column in range(width):
+            word = np.ascontiguousarray(part[column])
+            mixed = hash64(some ^ word, np.uint64(key_of("word", column)))
+            np.copyto(some, mixed, where=word != 0)
     return keys
 
 

@@ -57,15 +57,12 @@ class Stream:
         whole = packing == "concat"
         self.windows = concat_windows(self.tokens, context) if whole else self._epoch(0)[1].windows
 
-    def epoch(self, number: int) -> np.ndarray:
-        """The documents of an epoch in their order, one entry a copy."""
-        return self._epoch(number)[0]
-
     def _epoch(self, number: int) -> tuple[np.ndarray, Packed]:
+        """The order of the entries in an epoch, and the windows that they make."""
         number = 0 if self.packing == "pack" else number
         if number not in self._kept:
             order = self._arrange(number)
-            made = self.documents[order], pack(self.lengths[order], self.context, self.packing)
+            made = order, pack(self.lengths[order], self.context, self.packing)
             for old in sorted(self._kept, key=lambda each: abs(each - number))[KEPT - 1 :]:
                 del self._kept[old]
             self._kept[number] = made
@@ -81,14 +78,14 @@ class Stream:
             The document of each piece; the pieces; and the document that follows each, -1 where none is to be read.
         """
         number, inside = int(position[0]) // self.windows, position % self.windows
-        documents, packed = self._epoch(number)
+        order, packed = self._epoch(number)
         if self.shuffle:
             inside = permute(inside, self.windows, seed=self.key, epoch=number)
         elif self.mix > 1:
             inside = self._mixed(inside, number)
         pieces = packed.pieces(inside)
-        after = documents[np.minimum(pieces.slot + 1, len(documents) - 1)]
-        return documents[pieces.slot], pieces, np.where(pieces.follows, after, -1)
+        after = self.documents[order[np.minimum(pieces.slot + 1, len(order) - 1)]]
+        return self.documents[order[pieces.slot]], pieces, np.where(pieces.follows, after, -1)
 
     def _mixed(self, inside: np.ndarray, epoch: int) -> np.ndarray:
         """Windows ``inside`` an epoch after each group of ``mix`` neighbours was shuffled."""
