@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from thalweg.tasks.a5 import A5
 from thalweg.tasks.assoc_recall import AssociativeRecall
+from thalweg.tasks.associative_memory import AssociativeMemory
 from thalweg.tasks.base import IGNORE, Task, TaskBatch
 from thalweg.tasks.bigram import BigramLanguage, ClassMeans
 from thalweg.tasks.biographies import Biographies, Probe
 from thalweg.tasks.cgram import CGram
 from thalweg.tasks.compositions import CompositionFamily, d_log_d
 from thalweg.tasks.counting import Counting
+from thalweg.tasks.curriculum_quadratic import CurriculumQuadratic
 from thalweg.tasks.diagonal_network import DiagonalNetwork
 from thalweg.tasks.digits import Digits, digits
 from thalweg.tasks.dyck import BoundedDyck, Brackets
@@ -46,6 +48,7 @@ __all__ = [
     "IGNORE",
     "IGNORE_PROBABILITIES",
     "TASKS",
+    "AssociativeMemory",
     "AssociativeRecall",
     "BigramLanguage",
     "Biographies",
@@ -55,6 +58,7 @@ __all__ = [
     "ClassMeans",
     "CompositionFamily",
     "Counting",
+    "CurriculumQuadratic",
     "DiagonalNetwork",
     "Digits",
     "FlipFlop",

@@ -1,0 +1,1 @@
+"""Study: does learning-rate decay waste the best data of a curriculum?"""
