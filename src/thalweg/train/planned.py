@@ -86,10 +86,13 @@ def open_plan(path: str, context: int) -> Order:
     plan = load_plan(path)
     if plan.context != context:
         raise InputError(f"data.context = {context} but plan {path} has context = {plan.context}: make them equal")
-    order = Order(plan)
-    if sum(each.parts[0].itemsize * each.count for each in order.sources.values()) <= VERIFIED:
-        order = Order(plan, verify=True)
-    return order
+    return Order(plan, verify=sum(_token_bytes(Path(each.path)) for each in plan.sources.values()) <= VERIFIED)
+
+
+def _token_bytes(path: Path) -> int:
+    """Bytes of the token files of a source: a folder's shards, a shard, or a flat file."""
+    files = [*path.glob("tokens/*.bin"), path.with_name(f"{path.name}.bin"), path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def validation_tokens(name: str, made: Tokenizer) -> tuple[np.ndarray, str]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from itertools import chain, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +76,40 @@ def test_resume_on_four_ranks_of_what_one_began(then: int):
         loader.load_state_dict(state)
     joined = [list(chain(*parts)) for parts in zip(*(ids(loader) for loader in ranks), strict=True)]
     assert joined == wanted[5:]
+
+
+KILLED = """
+import json, multiprocessing, os, sys
+from planned_data import in_memory
+from thalweg.data.plan import Order, Plan, PlanLoader
+plan = Plan.from_dict(json.loads(sys.argv[1]))
+loader = PlanLoader(Order(plan, {"a": in_memory([10] * 400)}), batch=8, workers=2)
+try:
+    for count, batch in enumerate(loader, 1):
+        print(json.dumps([batch["sample"].tolist(), loader.state_dict()]), flush=True)
+        if count == 3:
+            for child in multiprocessing.active_children():
+                child.kill()
+except RuntimeError as error:
+    print(error, file=sys.stderr, flush=True)
+os._exit(3)
+"""
+
+
+def test_a_worker_that_is_killed_loses_and_repeats_nothing():
+    """In a process of its own: torch raises at any moment once a worker is gone."""
+    plan = Plan(sources={"a": Source("a")}, phases=(Phase(),), context=5)
+    command = [sys.executable, "-c", KILLED, json.dumps(plan.to_dict())]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 3
+    assert "DataLoader worker" in done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert 3 <= len(lines) < 100
+    again = PlanLoader(Order(plan, {"a": in_memory([10] * 400)}), batch=8)
+    again.load_state_dict(lines[-1][1])
+    samples = [batch["sample"].tolist() for batch in again]
+    assert list(chain(*(line[0] for line in lines), *samples)) == list(range(800))
 
 
 def test_the_state_is_that_of_the_last_consumed_batch():
