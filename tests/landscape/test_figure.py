@@ -16,7 +16,8 @@ def number(name, value, error=0.1, kind="standard error"):
 
 
 def point(top, density=False):
-    found = {"loss": number("loss", 2.0, 0.0, "exact"), "lambda_max:2": number("lambda_max", top[0], top[1], "residual")}
+    found = {"loss": number("loss", 2.0, 0.0, "exact")}
+    found["lambda_max:2"] = number("lambda_max", top[0], top[1], "residual")
     if density:
         curve = np.exp(-(GRID**2))
         found["density"] = Measurement("density", curve, 0.1 * curve, "standard error", extra={"grid": GRID})
