@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from thalweg.tasks.a5 import A5
 from thalweg.tasks.assoc_recall import AssociativeRecall
-from thalweg.tasks.associative_memory import AssociativeMemory
 from thalweg.tasks.base import IGNORE, Task, TaskBatch
 from thalweg.tasks.bigram import BigramLanguage, ClassMeans
 from thalweg.tasks.biographies import Biographies, Probe
@@ -48,7 +47,6 @@ __all__ = [
     "IGNORE",
     "IGNORE_PROBABILITIES",
     "TASKS",
-    "AssociativeMemory",
     "AssociativeRecall",
     "BigramLanguage",
     "Biographies",
