@@ -180,11 +180,11 @@ class MixtureAdvice:
 
 
 def optimal_mixture(
-    target: Sequence[float],
+    target: Sequence[float] | np.ndarray,
     law: PowerCurves | Memorization | ExponentialMixing,
     samples: float,
     *,
-    caps: Sequence[float] | None = None,
+    caps: Sequence[float] | np.ndarray | None = None,
 ) -> MixtureAdvice:
     """The training shares of least test loss.
 
@@ -216,7 +216,7 @@ def optimal_mixture(
     return MixtureAdvice(q, p, loss, same, _sample_ratio(law, p, samples, bound, same), float(q[q > 0].min() * samples))
 
 
-def _shares(target: Sequence[float]) -> np.ndarray:
+def _shares(target: Sequence[float] | np.ndarray) -> np.ndarray:
     p = np.asarray(target, dtype=float)
     if p.ndim != 1 or len(p) < 2 or not np.all(np.isfinite(p) & (p >= 0)):
         raise InputError(f"target {list(np.atleast_1d(p))} must be two or more shares >= 0")

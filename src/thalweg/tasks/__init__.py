@@ -29,11 +29,13 @@ from thalweg.tasks.n_back import NBackRecall
 from thalweg.tasks.noisy_quadratic import NoisyQuadratic
 from thalweg.tasks.normalized_regression import NormalizedRegression
 from thalweg.tasks.registry import TASKS
+from thalweg.tasks.regression_mixture import RegressionMixture
 from thalweg.tasks.repeated_regression import RepeatedRegression
 from thalweg.tasks.rescaling import Rescaling
 from thalweg.tasks.retrieval import Retriever, retrieve, retrieve_ids
 from thalweg.tasks.river_valley import RiverValley, ValleyMeans
 from thalweg.tasks.sign_composition import SignComposition, SignTrace
+from thalweg.tasks.skill_chains import SkillChains
 from thalweg.tasks.skills import SkillLaw
 from thalweg.tasks.sparse_parity import SparseParity
 from thalweg.tasks.state_tracking import StateTracking
@@ -72,12 +74,14 @@ __all__ = [
     "NoisyQuadratic",
     "NormalizedRegression",
     "Probe",
+    "RegressionMixture",
     "RepeatedRegression",
     "Rescaling",
     "Retriever",
     "RiverValley",
     "SignComposition",
     "SignTrace",
+    "SkillChains",
     "SkillLaw",
     "SparseParity",
     "StateTracking",

@@ -15,6 +15,7 @@ from thalweg.tasks.modular_arithmetic import ModularArithmetic
 from thalweg.tasks.multihop import MultihopQuestions
 from thalweg.tasks.n_back import NBackRecall
 from thalweg.tasks.sign_composition import SignComposition
+from thalweg.tasks.skill_chains import SkillChains
 from thalweg.tasks.sparse_parity import SparseParity
 from thalweg.tasks.state_tracking import StateTracking
 from thalweg.tasks.translation import Translation
@@ -35,6 +36,7 @@ TASKS: dict[str, type] = {
     "multihop": MultihopQuestions,
     "n_back": NBackRecall,
     "sign_composition": SignComposition,
+    "skill_chains": SkillChains,
     "sparse_parity": SparseParity,
     "state_tracking": StateTracking,
     "translation": Translation,

@@ -31,7 +31,7 @@ class RepeatedRegression:
         truth: w* (d,), or one number for all.
     """
 
-    eigenvalues: Sequence[float]
+    eigenvalues: Sequence[float] | np.ndarray
     noise: float = 0.5
     truth: Sequence[float] | float = 1.0
 
@@ -44,7 +44,7 @@ class RepeatedRegression:
         object.__setattr__(self, "eigenvalues", eigenvalues)
         object.__setattr__(self, "truth", np.broadcast_to(np.asarray(self.truth, dtype=float), eigenvalues.shape))
 
-    def one_pass(self, sizes: Sequence[int], rates: Sequence[float]) -> np.ndarray:
+    def one_pass(self, sizes: Sequence[int], rates: Sequence[float] | np.ndarray) -> np.ndarray:
         """Exact expected risk after one pass over each number of fresh samples, (sizes, rates); inf where it diverges.
 
         Args:
@@ -64,7 +64,13 @@ class RepeatedRegression:
         return np.nan_to_num(np.array(found), nan=np.inf)
 
     def epochs(
-        self, unique: int, epochs: Sequence[int], rates: Sequence[float], *, replicas: int, rng: np.random.Generator
+        self,
+        unique: int,
+        epochs: Sequence[int],
+        rates: Sequence[float] | np.ndarray,
+        *,
+        replicas: int,
+        rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Mean risk at the end of epochs over ``unique`` samples, and its standard error, both (epochs, rates).
 
