@@ -10,15 +10,17 @@ Differs: 1. exact ranks instead of two chained approximate quantile filters. 2. 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from thalweg.data.prepared import Prepared
 from thalweg.errors import InputError
 
-__all__ = ["STARTS", "WIDTH", "QuantileTable", "quantile_benchmark", "quantile_slices"]
+__all__ = ["STARTS", "WIDTH", "QuantileTable", "documents", "quantile_benchmark", "quantile_slices"]
 
 STARTS = (0.0, 0.15, 0.30, 0.45, 0.60, 0.75)
 WIDTH = 0.02
@@ -144,3 +146,21 @@ def quantile_benchmark(
             found.append([[run[task] for run in runs] for task in tasks])
     shape = (len(slices), len(starts), len(tasks), len(seeds))
     return QuantileTable(tuple(slices), tuple(starts), tasks, np.array(found, dtype=float).reshape(shape), least)
+
+
+def documents(source: Prepared, rows: np.ndarray) -> Prepared:
+    """Some documents of a source as a source of their own, in memory: what a reference run on a slice reads.
+
+    Args:
+        source: opened data.
+        rows: numbers of documents, at least one.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    if not len(rows):
+        raise InputError(f"no document of {source.name} is asked for: name at least one")
+    columns = {name: np.asarray(source.columns[name])[rows] for name in source.columns}
+    begin = np.concatenate([[0], np.cumsum(source.lengths[rows])]).astype(np.int64)
+    digest = hashlib.sha256(f"{source.fingerprint} {len(rows)}".encode() + rows.tobytes()).hexdigest()
+    whole = np.concatenate([source.tokens(row) for row in rows.tolist()])
+    columns.setdefault("id", rows)
+    return replace(source, parts=(whole,), begin=begin, columns=columns, fingerprint=digest)

@@ -104,7 +104,7 @@ class PlanTrainer:
         return kept
 
     def losses(self, windows: Sequence[Tensor], state: Mapping[str, Tensor] | None = None) -> np.ndarray:
-        """The loss of each held-out window, nats per token, of the weights as they stand or of ``state`` in their place.
+        """The loss of each held-out window, nats per token, of the weights as they stand or of ``state``.
 
         Args:
             windows: batches of token ids (rows, context + 1).

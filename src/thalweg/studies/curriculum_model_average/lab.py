@@ -1,18 +1,16 @@
-"""The runs of the study: each order a trunk at the peak rate, decays as branches of it, a cosine; averages of the end."""
+"""Runs of the study: each order a trunk at the peak rate, decays as branches of it, a cosine; averages at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from thalweg.data import ByteTokenizer, corpus, tokenize, validation_batches
 from thalweg.data.noised import QUALITY, noised_windows
 from thalweg.schedules import WSD, Cosine
 from thalweg.studies.base import Record
-from thalweg.train.averaging import average_weights, ema, sma, wma
 from thalweg.tasks import CurriculumQuadratic
+from thalweg.train.averaging import average_weights, ema, sma, wma
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""Study: selective repetition, quantile benchmarking and five phases in miniature."""
