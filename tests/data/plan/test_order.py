@@ -208,6 +208,12 @@ def test_every_change_of_the_plan_changes_the_fingerprint(change: dict):
     assert Order(first.replace(**change), sources).fingerprint != Order(first, sources).fingerprint
 
 
+def test_the_fingerprint_is_pinned_for_all_time():
+    """A version that knows more entries must still resume plans that do not use them."""
+    first = plan(*WEIGHTED, Phase(order="fold:3", take={"web": Take(repeat=1.5)}), seed=2)
+    assert Order(first, data(50, 30)).fingerprint == "bf63850e522a60ec9adb9b1c5c0e4afc0ed98f7c286f9555d53fda4f04919ad6"
+
+
 def test_names_and_paths_do_not_change_the_fingerprint_but_the_files_do():
     first = plan(Phase(name="a"))
     moved = first.replace(phases=(Phase(name="b"),), sources=SOURCES | {"web": Source("elsewhere", score="quality")})

@@ -1,15 +1,11 @@
 """A plan made concrete: window i -> the documents it holds, a pure function of (plan, i).
 
-    windows 0 … n - 1 = phase after phase;  phase with weights: window -> (source, position);  else position = window
-    source: position -> epoch, window of it -> pieces of documents (``Stream``)
-
-The fingerprint is SHA-256 of the plan (without ``skip``, paths and names of phases) and of the sources' files.
+windows 0 … n - 1 = phase after phase;  phase with weights: window -> (source, position);  else position = window
+source: position -> epoch, window of it -> pieces of documents (``Stream``)
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +14,7 @@ import numpy as np
 
 from thalweg.data.plan.arrange import bucket_order, interleaved_order, order_by_quality
 from thalweg.data.plan.draws import key_of, shuffled
+from thalweg.data.plan.fingerprint import fingerprint
 from thalweg.data.plan.library import Library, open_sources
 from thalweg.data.plan.mixture import Mixture, Stage, ramp
 from thalweg.data.plan.schema import Phase, Plan, Take, parse_order
@@ -106,16 +103,7 @@ class Order:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of everything that decides the order and the tokens."""
-        document: dict[str, Any] = self.plan.to_dict()
-        document.pop("skip")
-        document["tokenizer"] = [each.tokenizer for each in self.sources.values()]
-        document["files"] = [each.fingerprint for each in self.sources.values()]
-        for each in document["sources"].values():
-            each.pop("path")
-        for each in document["phases"]:
-            each.pop("name")
-        document["sources"] = list(document["sources"].items())
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.plan, self.sources)
 
     def numbers(self, index: np.ndarray) -> np.ndarray:
         """The numbers of the windows that come at places ``index`` once ``skip`` is left out."""
