@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thalweg.tasks.a5 import A5
 from thalweg.tasks.assoc_recall import AssociativeRecall
+from thalweg.tasks.associative_memory import AssociativeMemory
 from thalweg.tasks.base import IGNORE, Task, TaskBatch
 from thalweg.tasks.bigram import BigramLanguage, ClassMeans
 from thalweg.tasks.biographies import Biographies, Probe
@@ -28,6 +29,8 @@ from thalweg.tasks.multihop import MultihopQuestions
 from thalweg.tasks.n_back import NBackRecall
 from thalweg.tasks.noisy_quadratic import NoisyQuadratic
 from thalweg.tasks.normalized_regression import NormalizedRegression
+from thalweg.tasks.progressive_linear import ProgressiveLinear
+from thalweg.tasks.random_features import BiasedRecipes
 from thalweg.tasks.registry import TASKS
 from thalweg.tasks.regression_mixture import RegressionMixture
 from thalweg.tasks.repeated_regression import RepeatedRegression
@@ -49,7 +52,9 @@ __all__ = [
     "IGNORE",
     "IGNORE_PROBABILITIES",
     "TASKS",
+    "AssociativeMemory",
     "AssociativeRecall",
+    "BiasedRecipes",
     "BigramLanguage",
     "Biographies",
     "BoundedDyck",
@@ -74,6 +79,7 @@ __all__ = [
     "NoisyQuadratic",
     "NormalizedRegression",
     "Probe",
+    "ProgressiveLinear",
     "RegressionMixture",
     "RepeatedRegression",
     "Rescaling",
