@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from typing import Any
@@ -10,47 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from thalweg.errors import InputError
+from thalweg.laws.final_losses import fit_final_losses
 from thalweg.studies.optimizers_at_small_scale import lab, study
-from thalweg.studies.optimizers_at_small_scale.speedup import fit_losses
 from thalweg.studies.optimizers_at_small_scale.tuning import coordinate_descent
-
-
-def test_an_exact_curve_is_recovered():
-    budgets = np.array([1.0, 2.0, 4.0, 8.0]) * 1e6
-    fit = fit_losses(budgets, 30 * budgets**-0.3 + 2.5)
-    assert fit.power == pytest.approx(0.3, rel=0.01)  # the scan's grid has steps of 1.2 %
-    assert fit.floor == pytest.approx(2.5, abs=0.02)
-    for budget in (1.5e6, 6e6):
-        assert fit.loss(budget) == pytest.approx(30 * budget**-0.3 + 2.5, abs=2e-3)
-    assert fit.speedup(2e6, fit.loss(5e6)) == pytest.approx(2.5, rel=1e-9)
-    assert fit.speedup(1e6, fit.floor - 0.1) == 4 * 8  # never reached: four times the largest budget
-
-
-def test_the_papers_speedups_from_its_table(shared_data):
-    folder = shared_data / "optimizer-benchmark"
-    with (folder / "best.csv").open() as best, (folder / "speedups.csv").open() as listed:
-        losses = {
-            (r["optimizer"], r["model_size"], float(r["chinchilla"])): float(r["min_loss"])
-            for r in csv.DictReader(best)
-        }
-        published = list(csv.DictReader(listed))
-    checked = 0
-    for row in published:
-        name, size, ratio = row["optimizer"], row["model_size"], float(row["chinchilla"])
-        ladder = sorted(c for n, s, c in losses if n == "adamw" and s == size)
-        fit = fit_losses(ladder, [losses["adamw", size, c] for c in ladder])
-        if name in ("muon", "soape", "lion", "kron") and row["speedup"]:
-            # both fits leave residuals of up to 0.003 nats, worth 4 %
-            assert fit.speedup(ratio, losses[name, size, ratio]) == pytest.approx(float(row["speedup"]), rel=0.04)
-            checked += 1
-    assert checked > 50
-
-
-@pytest.mark.parametrize(("budgets", "losses"), [([1, 2], [3.0, 2.0]), ([1, 2, 4], [2.0, 2.1, 2.2])])
-def test_curves_that_cannot_be_fitted(budgets, losses):
-    with pytest.raises(InputError, match=r"three budgets|do not fall"):
-        fit_losses(budgets, losses)
 
 
 def test_coordinate_descent_finds_a_separable_optimum_and_runs_nothing_twice():
@@ -111,7 +72,7 @@ def test_smoke(records):
     assert all(math.isfinite(r["loss"]) for r in runs)
     found = {r["optimizer"]: r for r in records if r["kind"] == "speedup"}
     ladder = sorted((r["steps"], r["loss"]) for r in runs if r["optimizer"] == "adamw")
-    fit = fit_losses(*zip(*ladder, strict=True))
+    fit = fit_final_losses(*zip(*ladder, strict=True))
     for name in ("muon", "soap", "lion"):
         losses = {r["steps"]: r["loss"] for r in runs if r["optimizer"] == name}
         expected = [fit.speedup(steps, losses[steps]) for steps in study.SMOKE.budgets]

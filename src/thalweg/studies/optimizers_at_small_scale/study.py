@@ -7,9 +7,9 @@ Paper: Fantastic Pretraining Optimizers and Where to Find Them, arXiv 2509.02046
 2. Each optimizer is tuned by coordinate descent on seed 101 (tuning.py, tuned.json), in all its hyperparameters at the
    middle budget, in rate and decay at every other; the seeds of the verdict have other initial weights and data order.
    Losses are over the same validation windows.
-3. Speed-up: AdamW's final losses over its budgets are fitted by a D^-B + b (speedup.py); an optimizer that ends at
-   loss L after D tokens has speed-up D_AdamW(L) / D. Of a seed and an optimizer: the geometric mean over the three
-   budgets.
+3. Speed-up: AdamW's final losses over its budgets are fitted by a D^-B + b (laws/final_losses.py); an optimizer that
+   ends at loss L after D tokens has speed-up D_AdamW(L) / D. Of a seed and an optimizer: the geometric mean over the
+   three budgets.
 4. Rule, fixed before any run of the verdict's seeds: two tests with 2 standard errors over seeds (studies.base.decide):
    the smaller of Muon's and SOAP's speed-up exceeds 1.1; and it exceeds Lion's. Reproduced if both hold, not reproduced
    if one fails so, else inconclusive. The effect reported is the smaller of Muon's and SOAP's speed-up.
@@ -25,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
+from thalweg.laws.final_losses import fit_final_losses
 from thalweg.nn import ModelConfig
 from thalweg.runs import Run
 from thalweg.stats.bootstrap import iid_indices
 from thalweg.studies.base import Record, Verdict, decide, decide_all
 from thalweg.studies.optimizers_at_small_scale.lab import GRIDS, place, run_window_losses, train_all, tuned_values
 from thalweg.studies.optimizers_at_small_scale.picture import figure
-from thalweg.studies.optimizers_at_small_scale.speedup import fit_losses
 from thalweg.train.recipe import DataRecipe
 
 __all__ = [
@@ -156,7 +156,7 @@ def _speedups(config: Config, windows: Mapping[tuple[str, int], np.ndarray], see
 
     def compute(rows: np.ndarray) -> dict[str, list[float]]:
         ladder = config.budgets_of(BASELINE)
-        curve = fit_losses(ladder, [windows[BASELINE, steps][rows].mean() for steps in ladder])
+        curve = fit_final_losses(ladder, [windows[BASELINE, steps][rows].mean() for steps in ladder])
         return {
             name: [curve.speedup(steps, float(windows[name, steps][rows].mean())) for steps in config.budgets]
             for name in GRIDS
