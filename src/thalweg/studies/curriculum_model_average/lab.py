@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from thalweg.data import ByteTokenizer, corpus, tokenize, validation_batches
 from thalweg.data.noised import QUALITY, noised_windows
-from thalweg.schedules import WSD, Cosine
+from thalweg.schedules import WSD, Cosine, Schedule
 from thalweg.studies.base import Record
 from thalweg.tasks import CurriculumQuadratic
 from thalweg.train.averaging import average_weights, ema, sma, wma
@@ -33,7 +33,9 @@ AVERAGES = {
 def toy_records(steps: int = 2000, peak: float = 0.3, every: int = 25, k: int = 6) -> Iterator[Record]:
     """Exact risks of ``CurriculumQuadratic`` for each order, end rate and average; no seed enters."""
     toy = CurriculumQuadratic()
-    schedules = {f"wsd {end:.3g}": WSD(peak=peak, decay=0.2, floor=peak * end) for end in (1 / 300, 0.1, 1 / 3, 1.0)}
+    schedules: dict[str, Schedule] = {
+        f"wsd {end:.3g}": WSD(peak=peak, decay=0.2, floor=peak * end) for end in (1 / 300, 0.1, 1 / 3, 1.0)
+    }
     schedules["cosine"] = Cosine(peak=peak, floor=peak / 300)
     at = [steps - every * back for back in range(k - 1, -1, -1)]
     for order in ("uniform", "ascend", "descend"):

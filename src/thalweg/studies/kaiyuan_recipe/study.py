@@ -123,7 +123,7 @@ SMOKE = Config(
     span=0.1,
     held_out=32,
 )
-LAPTOP = Config(ModelConfig(dim=32, layers=2, heads=2, context=32), steps=500, reference=120)
+LAPTOP = Config(ModelConfig(dim=32, layers=2, heads=2, context=32), steps=500, reference=200)
 GPU = Config(
     ModelConfig(dim=384, layers=6, heads=6, context=128),
     steps=400,
