@@ -17,7 +17,8 @@ returned vectors, measured here afterwards by a plain double backward pass, at m
 more and more effort until that holds; only the run that reached it is charged, ``searched`` is the sum of all of them.
 ``trace`` 48 probes (all take Hutchinson's, the peers' best here), then the seconds to our standard error, by (its error
 / ours)^2; a peer that states none is taken plain. ``density`` 4 probes of 24 steps, and the trace that it gives.
-``--largest``: our largest eigenvalue of a model of 124M weights.
+``--largest``: our largest eigenvalue of a model of 162M weights, into a file of its own
+(OUT-largest.json).
 """
 
 from __future__ import annotations
@@ -385,7 +386,7 @@ def tried(size: str) -> None:
 
 
 def largest(out: Path) -> None:
-    """Our largest eigenvalue of a model of 124M weights on one window of 64 tokens."""
+    """Our largest eigenvalue of a model of 162M weights (gpt124, untied) on one window of 64 tokens."""
     torch.manual_seed(0)
     config = ModelConfig(vocab_size=50304, dim=768, layers=12, heads=12, context=64)
     model = Logits(LanguageModel(config, torch.Generator().manual_seed(0))).eval()
@@ -444,7 +445,7 @@ def main() -> None:
         tried(options.tried)
         return
     if options.largest:
-        largest(options.out)
+        largest(options.out.with_name(f"{options.out.stem}-largest.json"))
         return
     rows = []
     for size in options.sizes:
