@@ -74,3 +74,37 @@ def test_bad_input():
         TextLoss(1, 0)
     with pytest.raises(InputError, match="weight_0"):
         allocate_capacity([(0.0, TextLoss(1, 1))], 1)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6))
+def test_nothing_is_gained_by_moving_bits(seed):
+    """The optimum of a convex problem: no source gains more by a bit than another loses, over twelve decades."""
+    rng = np.random.default_rng(seed)
+    sources = []
+    for _ in range(rng.integers(1, 5)):
+        facts = FactLoss(10 ** rng.uniform(-8, 0), 10 ** rng.uniform(-2, 9))
+        text = TextLoss(10 ** rng.uniform(-2, 3), rng.uniform(0.05, 2))
+        sources.append((10 ** rng.uniform(-4, 0), facts if rng.random() < 0.5 else text))
+    capacity = 10 ** rng.uniform(-2, 10)
+    bits = allocate_capacity(sources, capacity)
+    only_facts = all(isinstance(loss, FactLoss) for _, loss in sources)
+    most = sum(loss.bits for _, loss in sources if isinstance(loss, FactLoss)) if only_facts else np.inf
+    assert bits.sum() == pytest.approx(min(capacity, most), rel=1e-6)
+    gains, losses = [], []
+    for (weight, loss), m in zip(sources, bits, strict=True):
+        if isinstance(loss, FactLoss):
+            gains.append(0.0 if m >= loss.bits * (1 - 1e-9) else weight * loss.frequency)
+            losses.append(np.inf if m <= loss.bits * 1e-9 else weight * loss.frequency)
+        else:
+            gains.append(weight * loss.scale * loss.exponent * m ** -(loss.exponent + 1))
+            losses.append(gains[-1])
+    if bits.sum() > capacity * (1 - 1e-9):
+        assert max(gains) <= min(losses) * (1 + 1e-6)
+
+
+def test_a_law_in_nats_and_parameters():
+    """A model of N parameters and c bits each: its loss in nats is E + B N^-α."""
+    b, alpha, c, n = 4.952, 0.283, 2.0, 70e6
+    text = TextLoss(b * c**alpha / np.log(2), alpha)
+    assert text.loss(c * n) * np.log(2) == pytest.approx(b * n**-alpha)

@@ -56,7 +56,7 @@ def test_popularity_by_hand():
     correct = [1, 1, 1, 0, 1, 0, 0, 0, 0, 0]
     assert threshold_popularity(popularity, correct, failures=1) == 5
     assert threshold_popularity(popularity, correct, failures=4) == 5
-    assert threshold_popularity(popularity, correct) == 5
+    assert threshold_popularity(popularity, correct) == 1  # four failures: it never comes to the fifth
     assert threshold_popularity(popularity, np.ones(10)) == 1
     assert threshold_popularity(popularity, np.zeros(10)) == np.inf
     # failures are counted, not reset: one at 10, good again at 8, the second at 4

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.data.batches import Batches, validation_batches
 from thalweg.data.corpus import CORPORA, Corpus, Document, corpus
+from thalweg.data.mixing import MixedBatches
 from thalweg.data.prepared import Prepared, open_prepared
 from thalweg.data.quantiles import QuantileTable, quantile_benchmark, quantile_slices
 from thalweg.data.shards import Shard, cached_shard, open_shard, write_shard
@@ -35,6 +36,7 @@ __all__ = [
     "Corpus",
     "Document",
     "MinHasher",
+    "MixedBatches",
     "Preparation",
     "Prepared",
     "QuantileTable",

@@ -3,6 +3,7 @@
 The optimal learner of capacity M on a mixture spends bits where the loss falls most: it minimizes Σ w_k F_k(m_k) with
 Σ m_k = M, so w_k · (-F_k'(m_k)) is equal wherever 0 < m_k. Equally frequent facts have F(m) = C + p max(H - m, 0), a
 straight line: taken whole or not at all. Text has F(m) = C + A m^-α. Between the two there is a threshold in the ratio.
+Losses are in bits a token, since a bit that is not held costs a bit: divide the A of a law in nats by ln 2.
 
 Source: Gu, Lyu, Li and Zhang, arXiv 2505.18091 (theory section: optimal bounded-capacity learner; r_thres ~
 S / M^(α+1)).
@@ -53,7 +54,8 @@ class TextLoss:
     """F(m) = C + scale · m^-exponent, m in bits: a loss law in model size, at 2 bits a parameter or what you measured.
 
     Args:
-        scale: A (> 0), loss a token times bits^exponent.
+        scale: A (> 0), bits a token times bits^exponent; a law L = E + B N^-α in nats and parameters N, at c bits a
+            parameter, has A = B c^α / ln 2.
         exponent: α (> 0).
     """
 

@@ -7,7 +7,8 @@ documents to keep, and the amount of compact restatement that lift the facts ove
 Source: Gu, Lyu, Li and Zhang, arXiv 2505.18091 (threshold frequency, Algorithm 1, subsampling, compact knowledge
 mixing).
 Differs: 1. a margin (1.1) stands between the threshold and the advice, since the paper's own table falls off a cliff
-there. 2. Algorithm 1's listing could not be read in full; failures are counted and not reset.
+there. 2. Algorithm 1's listing could not be read in full; failures are counted and not reset, and where not one
+popularity is good the threshold is infinite.
 """
 
 from __future__ import annotations
@@ -194,7 +195,8 @@ def threshold_popularity(
     """The least popularity from which a model answers (Algorithm 1 of the paper).
 
     Going down through the distinct popularities, the accuracy of all items at least that popular is taken; at the
-    ``failures``-th time it is below ``target`` the last good popularity is returned.
+    ``failures``-th time it is below ``target`` the last good popularity is returned. With fewer failures than that the
+    least popularity is returned.
 
     Args:
         popularity: of each item, finite.
@@ -222,4 +224,4 @@ def threshold_popularity(
                 return float(good)
         else:
             good = value
-    return float(good)
+    return float(-values[-1]) if np.isfinite(good) else np.inf
