@@ -40,7 +40,7 @@ def document_keys(ids: np.ndarray) -> np.ndarray:
     if ids.dtype.kind == "U":
         ids = _utf8(ids)
     width = -(-max(1, ids.dtype.itemsize) // 8)
-    words = np.ascontiguousarray(ids.astype(f"S{8 * width}")).view("<u8").reshape(len(ids), width)
+    words = np.ascontiguousarray(ids.astype(f"S{8 * width}", copy=False)).view("<u8").reshape(len(ids), width)
     keys = np.zeros(len(ids), dtype=np.uint64)
     for first in range(0, len(ids), PART):
         part, some = words[first : first + PART].T, keys[first : first + PART]
@@ -62,9 +62,10 @@ def shuffled(n: int, key: int) -> np.ndarray:
     Hashes are sorted whose lowest bits are replaced by the number itself, which is faster than an indirect sort.
     """
     bits = np.uint64(max(1, n - 1).bit_length())
-    hashes = _hashed(np.arange(n, dtype=np.uint64), key)
+    numbers = np.arange(n, dtype=np.uint64)
+    hashes = _hashed(numbers, key)
     hashes <<= bits
-    hashes |= np.arange(n, dtype=np.uint64)
+    hashes |= numbers
     hashes.sort()
     hashes &= (np.uint64(1) << bits) - np.uint64(1)
     return hashes.view(np.int64)

@@ -129,8 +129,8 @@ class Library:
 
     @cached_property
     def owners(self) -> np.ndarray:
-        """Which source each document is of, int64 (documents,)."""
-        return np.repeat(np.arange(len(self.names)), np.diff(self.first))
+        """Which source each document is of, int32 (documents,)."""
+        return np.repeat(np.arange(len(self.names), dtype=np.int32), np.diff(self.first))
 
     @cached_property
     def domains(self) -> tuple[list[str], np.ndarray]:
