@@ -58,6 +58,48 @@ def test_initial_scales_of_a_language_model():
     assert scales["model.layers.0.self_attn.o_proj.weight"] == pytest.approx(0.01, rel=0.1)
 
 
+def test_draws_are_paired_over_checkpoints_and_levels():
+    """The same noise for every λ and model: on a linear loss the rise is exactly λ times that of λ = 1."""
+
+    def linear(model):
+        with torch.no_grad():
+            return float(model.a.sum())
+
+    scales = {"a": 0.5, "gain": 0.0}
+    first = noise_sensitivity(Two(2.0), linear, scales, [1.0, 3.0], draws=2, seed=7)
+    other = noise_sensitivity(Two(-1.0), linear, scales, [1.0], draws=2, seed=7)
+    assert first[1].rise == pytest.approx(3 * first[0].rise, rel=1e-6)  # the noise is fp32
+    assert other[0].rise == pytest.approx(first[0].rise, rel=1e-6)
+    noise = [torch.randn(50, 40, generator=torch.Generator().manual_seed(7 * 1_000_003 + k)).sum() for k in (0, 1)]
+    assert first[0].rise == pytest.approx(0.5 * float(sum(noise)) / 2, rel=1e-4)
+
+
+def test_noise_meets_bf16_weights_in_fp32():
+    model = torch.nn.Linear(64, 64, bias=False, dtype=torch.bfloat16)
+    weight, seen = model.weight.detach().clone(), []
+
+    def loss(model):
+        seen.append(model.weight.detach().clone())
+        return 0.0
+
+    noise_sensitivity(model, loss, {"weight": 0.1}, [1.0], draws=1)
+    noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(seen[1], (weight.float() + 0.1 * noise).bfloat16())
+    assert torch.equal(model.weight, weight)
+
+
+def test_the_inflection_is_a_lagrange_parabolas():
+    """Vertex of the interpolating parabola by divided differences, over random unevenly spaced points."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        t = np.sort(rng.uniform(1, 9, 3))
+        y = np.array([rng.uniform(1, 2), rng.uniform(0, 1), rng.uniform(1, 2)])
+        first, second = (y[1] - y[0]) / (t[1] - t[0]), (y[2] - y[1]) / (t[2] - t[1])
+        bend = (second - first) / (t[2] - t[0])
+        vertex = (t[0] + t[1]) / 2 - first / (2 * bend)
+        assert np.log(inflection(np.exp(t), y)) == pytest.approx(vertex, rel=1e-6)
+
+
 def test_groups_get_noise_alone():
     model = Two()
     only = noise_sensitivity(model, square, {"a": 0.5, "gain": 0.0}, [1.0], params="a")

@@ -31,6 +31,30 @@ def test_pairs_by_hand():
     assert agreement([1, 2, 3], [1, 2, 3]).spearman == 1
 
 
+def test_a_constant_proxy_decides_nothing():
+    found = agreement([1, 1, 1, 1], [1, 2, 3, 4])
+    assert np.isnan(found.spearman)
+    assert np.isnan(found.low)
+    assert found.pairs == 0.5
+
+
+def test_against_loops_over_pairs_and_subsets():
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        x, y = rng.integers(0, 5, 7).astype(float), rng.integers(0, 5, 7).astype(float)
+        score, count = 0.0, 0
+        for i in range(7):
+            for j in range(i):
+                if y[i] != y[j]:
+                    count += 1
+                    score += 0.5 if x[i] == x[j] else float((x[i] < x[j]) == (y[i] < y[j]))
+        if count and len(set(x)) > 1:
+            assert agreement(x, y, draws=10).pairs == pytest.approx(score / count)
+        for k in range(1, 8):
+            chosen = sorted(range(7), key=lambda i: (x[i], i))[:k]
+            assert regret(x, y, k) == min(y[i] for i in chosen) - min(y)
+
+
 def test_the_interval_covers():
     inside = 0
     for seed in range(60):

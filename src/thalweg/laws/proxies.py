@@ -5,8 +5,10 @@ validation loss by -η g·g_i + η² g_i·H g_i / 2: only the first term is abou
 the tuned target; too small a rate learns nothing and ranks noise. The plateau lies between.
 
 Source: Wang et al., arXiv 2512.24503 (tiny learning rates; rank agreement over recipes).
-Differs: the choice of the rate without a target (the largest rate of the plateau where neighbouring rates agree, among
-rates that reach a given share of the best loss drop) is our own; the paper fixes 1e-5 … 1e-6 for language models.
+Differs: the choice of the rate without a target is our own; the paper fixes 1e-5 … 1e-6 for language models. The
+plateau is the longest run of rates that all agree with each other, among rates that reach a given share of the best
+loss drop and lie no higher than the one of least mean loss. Agreement of neighbours alone, as the specification has it,
+chains through rates that lie close together into those where each recipe is ranked by its noise.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class RankTable:
             )
         if len(self.recipes) < 3 or len(set(self.recipes)) < len(self.recipes):
             raise InputError("a ranking needs three or more recipes with names of their own")
-        if list(self.rates) != sorted(set(self.rates)) or self.rates[0] <= 0:
+        if not self.rates or list(self.rates) != sorted(set(self.rates)) or not self.rates[0] > 0:
             raise InputError(f"rates {list(self.rates)} must be > 0 and rise")
         top = losses[np.isfinite(losses)].max(initial=0.0)
         object.__setattr__(self, "losses", np.where(np.isfinite(losses), losses, top * 2 + 1))
@@ -75,25 +77,34 @@ class RankTable:
         return np.array([spearman(means[:, k], means[:, k + 1]) for k in range(len(self.rates) - 1)])
 
     def plateau(self, *, agree: float = 0.95, learned: float = 0.2) -> float:
-        """The largest rate of the longest run of rates whose neighbours agree; rates that learned too little sit out.
+        """The largest rate of the longest run of rates of which every two agree; the larger run where two are as long.
+
+        Rates that learned too little sit out, and so do rates above the one of least mean loss (above the largest one
+        within a hundredth of the best loss drop, where ``start`` is known): there noise costs more than is learned.
 
         Args:
-            agree: Spearman between neighbours that counts as agreement.
+            agree: Spearman between two rates that counts as agreement.
             learned: least share of the largest loss drop.
 
         Raises:
             InputError: no two neighbouring rates agree: add seeds, or rates closer together.
         """
-        good = (self.neighbours() >= agree) & (np.minimum(self.drop()[1:], self.drop()[:-1]) >= learned)
-        best, length = -1, 0
-        run = 0
-        for k, ok in enumerate(good):
-            run = run + 1 if ok else 0
-            if run > length:
-                best, length = k + 1, run
+        means, drop = self.means, self.drop()
+        least = int(np.argmin(means.mean(axis=0)))
+        edge = least if self.start is None else int(np.flatnonzero(drop >= drop.max() - 0.01)[-1])
+        best, longest = -1, 1
+        for first in range(edge + 1):
+            last = first
+            while last <= edge and drop[last] >= learned and self._agrees(last, range(first, last), agree):
+                last += 1
+            if last - first > 1 and last - first >= longest:
+                best, longest = last - 1, last - first
         if best < 0:
             raise InputError(f"no two neighbouring rates agree at Spearman {agree:g}: add seeds or rates in between")
         return self.rates[best]
+
+    def _agrees(self, rate: int, others: range, least: float) -> bool:
+        return all(spearman(self.means[:, rate], self.means[:, each]) >= least for each in others)
 
     def flips(self, low: float, high: float) -> list[tuple[str, str]]:
         """Pairs (a, b) where a is better at the rate ``low`` and b at ``high``, both by two standard errors of seeds.

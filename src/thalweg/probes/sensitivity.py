@@ -105,7 +105,7 @@ def noise_sensitivity(
                 with torch.no_grad():
                     for name, p in chosen:
                         noise = torch.randn(p.shape, generator=generator, dtype=torch.float32)
-                        p.copy_(kept[name] + (scale * scales[name] * noise).to(p.device, p.dtype))
+                        p.copy_(kept[name] + scale * scales[name] * noise.to(p.device))  # added in fp32 at least
                 rises.append(float(evaluate(model)) - base)
             error = float(np.std(rises, ddof=1) / np.sqrt(draws)) if draws > 1 else float("nan")
             found.append(Sensitivity(scale, base, float(np.mean(rises)), error))

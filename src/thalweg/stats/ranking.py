@@ -24,7 +24,7 @@ class Agreement:
 
     Attributes:
         spearman: rank correlation, average ranks for ties.
-        low: 2.5 % quantile of it over bootstrap draws of the candidates.
+        low: 2.5 % quantile of it over bootstrap draws of the candidates; NaN where one side is constant.
         high: 97.5 % quantile.
         pairs: share of pairs with different targets that the proxy orders the same way; a tie of the proxy counts half.
         regret: target loss of the proxy's first choice, less the least.
@@ -83,8 +83,9 @@ def agreement(
     same = np.sign(x[first] - x[second]) * apart
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(x), (draws, len(x)))
-    values = [spearman(x[rows], y[rows]) for rows in drawn]
-    low, high = np.nanquantile(values, [0.025, 0.975])
+    values = np.array([spearman(x[rows], y[rows]) for rows in drawn])
+    defined = values[np.isfinite(values)]
+    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
     counted = apart != 0
     pairs = float((1 + same[counted]).mean() / 2) if counted.any() else float("nan")
     return Agreement(spearman(x, y), float(low), float(high), pairs, regret(x, y))
