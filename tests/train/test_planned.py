@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from thalweg.cli import main
+from thalweg.data import ByteTokenizer, write_shard
 from thalweg.data.plan import Order, load_plan, read_rows
 from thalweg.errors import InputError
 from thalweg.runs import Run
@@ -229,3 +230,21 @@ def test_the_recipe_of_a_curriculum_fits_its_plan_and_its_data(tmp_path, capsys,
     folders = sorted(str(each) for each in Path("run/checkpoints").glob("step-*"))
     assert main(["average", *folders, "--kind", "ema", "--out", "averaged"]) == 0
     assert Path("averaged/model.safetensors").exists()
+
+
+def test_a_shard_that_changed_is_found_on_resume(tmp_path, planned, texts):
+    shard = tmp_path / "shard"
+    write_shard(shard, [path.read_text() for path in sorted(texts.glob("*.txt"))], ByteTokenizer())
+    recipe = planned()
+    file = Path(recipe.data.plan)
+    file.write_text(file.read_text().replace(str(texts), str(shard)))
+    run = Run.create(tmp_path / "run", recipe.to_dict(), steps=recipe.steps)
+    left = iter(range(6))
+    train(run, stop=lambda: next(left, None) is None)
+    data = shard.with_name("shard.bin")
+    data.write_bytes(data.read_bytes()[::-1])
+    with pytest.raises(InputError, match=r"sources.text: .*shard.bin differs from the SHA-256 in its header"):
+        train(run)
+    write_shard(shard, ["another text of some length\n" * 500], ByteTokenizer())
+    with pytest.raises(InputError, match="a file of its sources has changed"):
+        train(run)
