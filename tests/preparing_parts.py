@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,4 +69,17 @@ class Killer:
         if deaths < self.times:
             self.mark.with_name(f"{self.mark.name}{deaths}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return [float(len(text)) for text in texts]
+
+
+class Slow:
+    """A score that takes its time; equal to every other, so that a quick one may end what a slow one began."""
+
+    fingerprint = "length"
+
+    def __init__(self, seconds: float = 0.3) -> None:
+        self.seconds = seconds
+
+    def __call__(self, texts: list[str]) -> list[float]:
+        time.sleep(self.seconds)
         return [float(len(text)) for text in texts]

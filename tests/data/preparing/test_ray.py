@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preparing_parts import mixed_corpus, settings, tree
+from preparing_parts import Killer, mixed_corpus, settings, tree
 from thalweg.data import prepare
 from thalweg.data.preparing.ops import AddScore, Clean, RemoveUnfit
 from thalweg.errors import InputError
@@ -15,7 +15,7 @@ pytest.importorskip("ray", reason="Ray is not installed (extra scale)")
 
 
 @pytest.mark.slow
-def test_ray_gives_the_same_files_and_runs_the_steps_themselves(tmp_path: Path):
+def test_ray_gives_the_same_files_and_runs_the_steps_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """One local Ray for everything it is asked: starting it takes most of the time."""
     import ray
 
@@ -24,11 +24,17 @@ def test_ray_gives_the_same_files_and_runs_the_steps_themselves(tmp_path: Path):
     texts = mixed_corpus(tmp_path / "texts")
     asked = settings(texts, tokens={"tokenizer": "bpe:300"})
     prepare(asked, tmp_path / "memory")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=":")  # where Killer is found
     engine = RayEngine(workers=2)
     try:
         prepare(asked, tmp_path / "ray", engine="ray")
         assert tree(tmp_path / "ray") == tree(tmp_path / "memory")
         assert prepare(asked, tmp_path / "ray", engine="ray").fresh is False
+        scored = settings(texts, scores=[{"name": "length", "function": "given:f"}])
+        prepare(scored, tmp_path / "killed", engine="ray", functions={"f": Killer(tmp_path / "dead", times=1)})
+        prepare(scored, tmp_path / "alive", functions={"f": Killer(tmp_path / "dead", times=1)})
+        assert len(list(tmp_path.glob("dead*"))) == 1
+        assert tree(tmp_path / "killed") == tree(tmp_path / "alive")
         (texts / "one.jsonl").write_bytes(b"{")
         with pytest.raises(InputError, match=r"one\.jsonl line 1 \(byte 0\) is not JSON"):
             prepare(asked, tmp_path / "bad", engine="ray")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -76,7 +78,7 @@ class PoolEngine:
                 deaths = 1 if len(found) > before else deaths + 1
                 if deaths == DEATHS:
                     raise RuntimeError(
-                        f"worker processes died {DEATHS} times in a row (killed, out of memory, or a function that they "
+                        f"worker processes died {DEATHS} times in a row (killed, out of memory, or a function they "
                         f"cannot import?); {len(found)} of {len(numbers)} parts are done and kept: use fewer workers "
                         "or a smaller part_mb, or define given functions in a module"
                     ) from None
@@ -112,7 +114,17 @@ _JOB: list[Job] = []
 
 def _receive(job: Job) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the caller decides what is still finished
+    threading.Thread(target=_end_with_the_caller, daemon=True).start()
     _JOB[:] = [job]
+
+
+def _end_with_the_caller() -> None:
+    """Without this a worker whose caller was killed would wait for work for ever."""
+    caller = multiprocessing.parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(1)
 
 
 def _work(number: int) -> dict[str, Any]:

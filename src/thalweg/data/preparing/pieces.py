@@ -184,10 +184,13 @@ def _first_line(error: Exception) -> str:
 def parts(found: Sequence[Piece], part_bytes: int) -> list[tuple[Piece, ...]]:
     """Puts neighbouring pieces together until they reach ``part_bytes``."""
     grouped: list[list[Piece]] = [[]]
+    size = 0
     for piece in found:
-        if grouped[-1] and sum(each.size for each in grouped[-1]) + piece.size > part_bytes:
+        if grouped[-1] and size + piece.size > part_bytes:
             grouped.append([])
+            size = 0
         grouped[-1].append(piece)
+        size += piece.size
     return [tuple(group) for group in grouped if group]
 
 

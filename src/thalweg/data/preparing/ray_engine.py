@@ -83,7 +83,7 @@ class RayEngine:
 
         def work(batch: Any) -> Any:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
-            outcomes = [_attempt(get(kept), int(number)) for number in batch["number"]]
+            outcomes = [_attempt(lambda: get(kept), int(number)) for number in batch["number"]]
             return {
                 "number": list(batch["number"]),
                 "result": [result for result, _ in outcomes],
@@ -105,8 +105,13 @@ class RayEngine:
                 self._ray.shutdown()
 
 
-def _attempt(job: Callable[[int], dict], number: int) -> tuple[str, str]:
+def _attempt(load: Callable[[], Callable[[int], dict]], number: int) -> tuple[str, str]:
     """The result as JSON, or the message and kind of what is the user's to mend; other errors are Ray's to report."""
+    try:
+        job = load()
+    except Exception as error:  # Ray would try for ever again what it cannot unpack
+        reason = (str(error).strip().split("\n") or [""])[-1]
+        return f"a Ray worker cannot load the steps ({reason}): given functions must be importable there", "input"
     try:
         return json.dumps(job(number)), ""
     except InputError as error:

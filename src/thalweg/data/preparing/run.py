@@ -41,6 +41,8 @@ __all__ = ["Outcome", "prepare"]
 
 WORK = ".work"
 MANIFEST = "manifest.json"
+HASHED = 64
+"""Sources hashed by one call of an engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +135,13 @@ def _prepare(
 ) -> tuple[Mapping[str, Any], bool]:
     inputs, work = preparation.inputs, folder / WORK
     sources = list_sources(inputs)
-    digests = told.run(engine, "hash", _Digests(tuple(sources), inputs), len(sources))
+    groups = [sources[i : i + HASHED] for i in range(0, len(sources), HASHED)]
+    hashed = told.run(engine, "hash", _Digests(groups, inputs), len(groups))
+    digests = [each for found in hashed for each in found["files"]]
     found, bad = _pieces(preparation, sources, digests)
     grouped = parts(found, int(preparation.part_mb * 1e6))
     ops, key = build_steps(preparation, functions, work)
-    keys = [_part_key(preparation, key, group) for group in grouped]
+    keys = _part_keys(preparation, key, grouped)
     named = _named_tokenizer(preparation)
     whole = fingerprint(
         keys, *(preparation.to_dict()[step] for step in ("exact", "minhash", "tokens")), named and named.fingerprint
@@ -173,15 +177,17 @@ def _prepare(
 
 @dataclass(frozen=True)
 class _Digests:
-    """Hashes a source, by its number."""
+    """Hashes a group of sources, by its number."""
 
-    sources: tuple[Source, ...]
+    groups: Sequence[Sequence[Source]]
     inputs: tuple[Input, ...]
 
     def __call__(self, number: int) -> dict[str, Any]:
-        source = self.sources[number]
-        key, size = digest(source, self.inputs[source.input].split if source.kind == "datasets" else "")
-        return {"sha256": key, "bytes": size}
+        found = []
+        for source in self.groups[number]:
+            key, size = digest(source, self.inputs[source.input].split if source.kind == "datasets" else "")
+            found.append({"sha256": key, "bytes": size})
+        return {"files": found}
 
 
 def _pieces(preparation: Preparation, sources: Sequence[Source], digests: list[dict]) -> tuple[list[Piece], list[Bad]]:
@@ -207,17 +213,23 @@ def _hasher(near: MinHash | None) -> MinHasher | None:
     return MinHasher(threshold=near.threshold, permutations=near.permutations, words=near.words, seed=near.seed)
 
 
-def _part_key(preparation: Preparation, steps: str, group: Sequence[Piece]) -> str:
-    """What decides a part's files: the content it reads and how, and the steps of the first pass."""
+def _part_keys(preparation: Preparation, steps: str, grouped: Sequence[Sequence[Piece]]) -> list[str]:
+    """What decides each part's files: the content it reads and how, and the steps of the first pass."""
     settings = preparation.to_dict()
     near = {**(settings["minhash"] or {"none": True}), "within": "", "confirm": False, "check": 0}
-    read = []
-    for piece in group:
-        number = piece.source.input
-        each = {**settings["inputs"][number], "path": "", "source": preparation.inputs[number].name}
-        read.append([piece.key, piece.start, piece.stop, piece.source.kind, piece.source.name, each])
-    exact = settings["exact"] is not None
-    return fingerprint(steps, read, near, exact, preparation.read_scores, preparation.on_bad)[:40]
+    shared = [steps, near, settings["exact"] is not None, preparation.read_scores, preparation.on_bad]
+    ways = [
+        {**way, "path": "", "source": each.name}
+        for way, each in zip(settings["inputs"], preparation.inputs, strict=True)
+    ]
+    keys = []
+    for group in grouped:
+        read = [
+            (each.key, each.start, each.stop, each.source.kind, each.source.name, ways[each.source.input])
+            for each in group
+        ]
+        keys.append(fingerprint(shared, read)[:40])
+    return keys
 
 
 def _earlier(folder: Path, whole: str, fresh: bool) -> Mapping[str, Any] | None:
