@@ -7,8 +7,10 @@ __all__ = ["STUDIES"]
 STUDIES: dict[str, str] = {
     "adam-sharpness": "thalweg.studies.adam_sharpness.study",
     "bn-auto-rate": "thalweg.studies.bn_auto_rate.study",
+    "catastrophic-overtraining": "thalweg.studies.catastrophic_overtraining.study",
     "compositional-tasks": "thalweg.studies.compositional_tasks.study",
     "curriculum-model-average": "thalweg.studies.curriculum_model_average.study",
+    "data-mixing-phase-transitions": "thalweg.studies.data_mixing_phase_transitions.study",
     "moe-global-balance": "thalweg.studies.moe_global_balance.study",
     "gated-attention": "thalweg.studies.gated_attention.study",
     "intrinsic-lr": "thalweg.studies.intrinsic_lr.study",
