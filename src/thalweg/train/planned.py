@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,21 @@ __all__ = ["PlanBatches", "PlanHook", "open_plan", "plan_tokenizer", "validation
 
 VERIFIED = 2**32
 """Bytes of tokens up to which every start compares the files with their SHA-256; above that only their sizes."""
+TOGETHER = 2**17
+"""Tokens that are read at once."""
 
 
-@dataclass(frozen=True, slots=True)
 class PlanBatches:
-    """The batches of a plan, a pure function of (plan, step).
+    """The batches of a plan, a pure function of (plan, step); neighbouring steps are read together.
 
-    Attributes:
+    Args:
         order: the plan made concrete.
         batch: windows of a global batch.
     """
 
-    order: Order
-    batch: int
+    def __init__(self, order: Order, batch: int) -> None:
+        self.order, self.batch = order, batch
+        self._kept: tuple[tuple[int, int, int], Rows] | None = None
 
     def at(self, step: int, *, rank: int = 0, world: int = 1) -> Rows:
         """The windows of one optimizer step; those of ranks 0 … world - 1, joined, are those of ``world=1``.
@@ -38,8 +39,17 @@ class PlanBatches:
         Raises:
             InputError: the plan ends before this step, or ``world`` does not divide ``batch``.
         """
-        rows = read_rows(self.order, share(step, batch=self.batch, rank=rank, world=world))
-        return rows if self.order.plan.doc_mask else rows._replace(segments=None)
+        mine = len(share(step, batch=self.batch, rank=rank, world=world))
+        together = max(1, TOGETHER // (mine * self.order.plan.context))
+        first = step // together * together
+        if self._kept is None or self._kept[0] != (first, rank, world):
+            last = max(step + 1, min(first + together, len(self.order) // self.batch))
+            index = [share(each, batch=self.batch, rank=rank, world=world) for each in range(first, last)]
+            self._kept = (first, rank, world), read_rows(self.order, np.concatenate(index))
+        rows = self._kept[1]
+        chosen = slice((step - first) * mine, (step - first + 1) * mine)
+        segments = rows.segments[chosen] if self.order.plan.doc_mask and rows.segments is not None else None
+        return Rows(rows.ids[chosen], rows.targets[chosen], segments, rows.source[chosen])
 
     def epochs(self, step: int) -> float:
         """Tokens read before this step over all tokens of the plan's sources."""
