@@ -171,12 +171,19 @@ def test_plain_rows_are_read_as_before():
     assert all(part.cu_seqlens is None and part.scored == 0 for part in parts)
 
 
-def test_training_reads_the_windows_of_the_plan(planned, tmp_path):
+def test_training_reads_the_windows_of_the_plan(planned, tmp_path, monkeypatch):
+    """At any step and in any order of asking, however many steps are read together."""
+    monkeypatch.setattr("thalweg.train.planned.TOGETHER", 7 * 4 * 16)
     recipe = planned()
     order = Order(load_plan(recipe.data.plan))
-    rows = prepare(recipe.data, tmp_path).batches(recipe).at(3)
-    assert np.array_equal(rows.ids, read_rows(order, np.arange(12, 16)).ids)
-    assert rows.segments is None
+    batches = prepare(recipe.data, tmp_path).batches(recipe)
+    last = len(order) // 4 - 1
+    for step in (3, 0, 6, 7, last, 8, last - 1, 5):
+        rows = batches.at(step)
+        assert np.array_equal(rows.ids, read_rows(order, np.arange(4 * step, 4 * step + 4)).ids)
+        assert rows.segments is None
+    with pytest.raises(InputError, match="is asked for but the plan has"):
+        batches.at(last + 2)
 
 
 @pytest.mark.parametrize(
