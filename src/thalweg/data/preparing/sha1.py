@@ -17,8 +17,8 @@ __all__ = ["sha1_prefix64"]
 ONE_BLOCK = 55
 """Bytes of message that fit one block beside the closing bit and the length."""
 
-LANES = 8192
-"""Pieces hashed side by side: their 16 words fill half a megabyte, which stays in a core's cache."""
+LANES = 16384
+"""Pieces hashed side by side: their 16 words fill a megabyte, which stays in a core's cache."""
 
 START = tuple(np.uint32(word) for word in (0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0))
 CONSTANTS = tuple(np.uint32(word) for word in (0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6))
@@ -40,12 +40,14 @@ def sha1_prefix64(data: bytes, starts: np.ndarray, stops: np.ndarray) -> np.ndar
         uint64 (n,).
     """
     hashes = np.empty(len(starts), dtype=np.uint64)
-    short = np.flatnonzero(stops - starts <= ONE_BLOCK)
+    lengths = stops - starts
+    short = np.flatnonzero(lengths <= ONE_BLOCK)
+    short = short[np.argsort(lengths[short], kind="stable")]  # side by side, equal lengths need the least masking
     padded = data + bytes(64)
     for begin in range(0, len(short), LANES):
         lanes = short[begin : begin + LANES]
-        hashes[lanes] = _one_block(padded, starts[lanes], stops[lanes] - starts[lanes])
-    for i in np.flatnonzero(stops - starts > ONE_BLOCK):
+        hashes[lanes] = _one_block(padded, starts[lanes], lengths[lanes])
+    for i in np.flatnonzero(lengths > ONE_BLOCK):
         digest = hashlib.sha1(data[starts[i] : stops[i]], usedforsecurity=False).digest()
         hashes[i] = int.from_bytes(digest[:8], "little")
     return hashes
@@ -61,18 +63,13 @@ def _one_block(padded: bytes, starts: np.ndarray, lengths: np.ndarray) -> np.nda
         if step >= 16:
             for back in (13, 8, 2):  # words 3, 8 and 14 steps ago, modulo 16; word itself is 16 ago
                 word ^= words[(step + back) % 16]
-            _rotate(word, 1, spare)
+            word = words[step % 16] = _rotated(word, 1, spare)
         mixed = _mix(step // 20, b, c, d)
         mixed += e
         mixed += CONSTANTS[step // 20]
         mixed += word
-        e, d = d, c
-        c = b.copy()
-        _rotate(c, 30, spare)
-        b, turned = a, a.copy()
-        _rotate(turned, 5, spare)
-        mixed += turned
-        a = mixed
+        mixed += _rotated(a, 5, spare)
+        a, b, c, d, e = mixed, a, _rotated(b, 30, spare), c, d
     a += START[0]
     b += START[1]
     return a.byteswap().astype(np.uint64) | (b.byteswap().astype(np.uint64) << np.uint64(32))
@@ -82,11 +79,16 @@ def _message_words(padded: bytes, starts: np.ndarray, lengths: np.ndarray) -> li
     """The 16 words of each block, uint32 (n,): message, closing bit, zeros, length in bits."""
     anywhere = np.ndarray((len(padded) - 3,), dtype=">u4", buffer=padded, strides=(1,))
     words = []
+    shortest, longest = int(lengths.min()), int(lengths.max())
     for place in range(0, 56, 4):
-        within = np.clip(lengths - place, -1, 4) + 1
+        if place > longest:
+            words.append(np.zeros(len(starts), dtype=np.uint32))
+            continue
         word = anywhere[starts + place].astype(np.uint32)
-        word &= KEPT[within]
-        word |= CLOSING[within]
+        if place + 4 > shortest:
+            within = np.clip(lengths - place, -1, 4) + 1
+            word &= KEPT[within]
+            word |= CLOSING[within]
         words.append(word)
     return [*words, np.zeros(len(starts), dtype=np.uint32), (lengths * 8).astype(np.uint32)]
 
@@ -107,8 +109,9 @@ def _mix(quarter: int, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarra
     return mixed
 
 
-def _rotate(word: np.ndarray, bits: int, spare: np.ndarray) -> None:
-    """Rotates left, in place."""
+def _rotated(word: np.ndarray, bits: int, spare: np.ndarray) -> np.ndarray:
+    """Turned left, a new array; ``spare`` is overwritten."""
     np.right_shift(word, np.uint32(32 - bits), out=spare)
-    word <<= np.uint32(bits)
-    word |= spare
+    turned = word << np.uint32(bits)
+    turned |= spare
+    return turned
