@@ -83,6 +83,11 @@ def test_limits_hold_for_every_phase():
         order_of(fine, poor, limits={"web": (0.4, 0.6)})
 
 
+def test_a_limit_on_a_domain_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="limits names domain 'cod': did you mean 'code'"):
+        order_of(Phase(), limits={"cod": (0.0, 0.3)})
+
+
 def test_epochs_are_capped_over_all_phases():
     capped = {"web": Source("web", score="q"), "mixed": Source("mixed", max_epochs=2)}
     twice = [Phase(take={"mixed": Take()})] * 2

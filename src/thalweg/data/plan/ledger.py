@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from thalweg.data.plan.order import Order, Stretch
-from thalweg.errors import InputError
+from thalweg.errors import InputError, suggest
 
 __all__ = ["check_limits", "ledger"]
 
@@ -85,8 +85,12 @@ def check_limits(order: Order) -> None:
     """Refuses a plan that breaks its own limits.
 
     Raises:
-        InputError: a domain's share of a phase's tokens is outside ``limits``, or a source exceeds ``max_epochs``.
+        InputError: a domain's share of a phase's tokens is outside ``limits``, no document has that domain, or a source
+            exceeds ``max_epochs``.
     """
+    for domain in order.plan.limits:
+        if domain not in order.library.domains[0]:
+            raise InputError(f"limits names domain {domain!r}: {suggest(domain, order.library.domains[0])}")
     account = ledger(order)
     for phase in account["phases"]:
         for domain, (least, most) in order.plan.limits.items():
