@@ -86,3 +86,35 @@ def test_round_trip_and_bad_input(tmp_path):
         threshold_popularity([1, 2], [1, 3])
     with pytest.raises(InputError, match="failures"):
         threshold_popularity([1, 2], [1, 1], failures=0)
+
+
+def algorithm_1(popularity, correct, target, failures):
+    """By its words, popularity after popularity."""
+    failed, good = 0, np.inf
+    for value in sorted(set(popularity), reverse=True):
+        if np.mean([y for x, y in zip(popularity, correct, strict=True) if x >= value]) >= target:
+            good = value
+        else:
+            failed += 1
+            if failed == failures:
+                return good
+    return min(popularity) if np.isfinite(good) else np.inf
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_popularity_by_definition(seed):
+    rng = np.random.default_rng(seed)
+    popularity = rng.integers(0, 12, rng.integers(1, 30))
+    correct = (rng.random(len(popularity)) < popularity / 12).astype(float)
+    target, failures = rng.uniform(0.1, 0.9), int(rng.integers(1, 7))
+    found = threshold_popularity(popularity, correct, target=target, failures=failures)
+    assert found == algorithm_1(list(popularity), list(correct), target, failures)
+
+
+def test_the_fit_is_scipys_regression():
+    from scipy.stats import linregress
+
+    rng = np.random.default_rng(0)
+    thresholds = SIZES**-1.2 * np.exp(0.3 * rng.normal(size=4))
+    line, law = linregress(np.log(SIZES), np.log(thresholds)), ThresholdLaw.fit(SIZES, thresholds)
+    assert (-law.slope, law.slope_error, np.log(law.scale)) == pytest.approx((line.slope, line.stderr, line.intercept))

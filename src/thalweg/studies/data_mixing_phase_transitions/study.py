@@ -199,7 +199,7 @@ GPU = Config(
         heads=4,
         context=512,
         batch=128,
-        steps=2300,
+        steps=1200,
         schedule="wsd:peak=1e-3,warmup=160,decay=0.1",
         questions=5000,
         windows=512,
