@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from thalweg.data import Prepared, write_shard
+from thalweg.data import Prepared, Tokenizer, write_shard
 
 END = 0
 
@@ -39,8 +39,8 @@ def in_memory(lengths: Sequence[int], *, offset: int = 0, name: str = "mem", **c
     return Prepared(name, (tokens,), begin, made, 2**40, END, "numbers", f"{name}{list(lengths)}{sorted(columns)}")
 
 
-def folder(path: Path, parts: Sequence[dict[str, object]]) -> Path:
-    """A prepared folder as ``prepare`` writes it: each part has ``texts`` (of numbers) and columns."""
+def folder(path: Path, parts: Sequence[dict[str, object]], tokenizer: Tokenizer | None = None) -> Path:
+    """A prepared folder as ``prepare`` writes it: each part has ``texts`` (of numbers by default) and columns."""
     listed = []
     for number, part in enumerate(parts):
         name = f"part-{number:05d}"
@@ -49,7 +49,7 @@ def folder(path: Path, parts: Sequence[dict[str, object]]) -> Path:
         np.savez(packed, **columns)
         (path / "tokens").mkdir(parents=True, exist_ok=True)
         (path / "tokens" / f"{name}.columns.npz").write_bytes(packed.getvalue())
-        shard = write_shard(path / "tokens" / name, part["texts"], NumberTokenizer())
+        shard = write_shard(path / "tokens" / name, part["texts"], tokenizer or NumberTokenizer())
         digest = hashlib.sha256(packed.getvalue()).hexdigest()
         listed.append({"name": name, "sha256": shard.header.sha256, "columns_sha256": digest})
     manifest = {"format": "thalweg-prepared", "version": 1, "shards": listed}

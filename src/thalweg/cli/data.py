@@ -15,6 +15,11 @@ __all__ = ["app"]
 app = App(name="data", help="Data: prepare it, plan what is read how often and in which order, look into a plan.")
 
 app.command("thalweg.cli.data_prepare:prepare", name="prepare", help="Documents in, tokens out: clean, score, dedup.")
+app.command(
+    "thalweg.cli.data_benchmark:benchmark",
+    name="benchmark",
+    help="What a quality score is worth: reference runs on slices of a corpus.",
+)
 app.command("thalweg.cli.data_mix:mix", name="mix", help="Training shares of least test loss, from learning curves.")
 app.command(
     "thalweg.cli.data_reuse:reuse", name="reuse", help="How many epochs pay, from runs or the published constant."
