@@ -1,0 +1,1 @@
+"""Ranking data recipes by proxies at small learning rates (arXiv 2512.24503)."""
