@@ -23,6 +23,7 @@ STUDIES: dict[str, str] = {
     "outlier-rescaling": "thalweg.studies.outlier_rescaling.study",
     "path-attention": "thalweg.studies.path_attention.study",
     "power-law-composition": "thalweg.studies.power_law_composition.study",
+    "proxy-small-lr": "thalweg.studies.proxy_small_lr.study",
     "raptr": "thalweg.studies.raptr.study",
     "river-directions": "thalweg.studies.river_directions.study",
     "rnnprop": "thalweg.studies.rnnprop.study",

@@ -121,7 +121,7 @@ SMOKE = Config(
 LAPTOP = Config(
     ModelConfig(dim=32, layers=2, heads=2, context=32),
     budgets=(150, 300, 600, 1200, 2400),
-    checkpoints=(100, 200, 400, 800, 1600),
+    checkpoints=(100, 200, 400, 800),
 )
 GPU = Config(
     ModelConfig(dim=320, layers=8, heads=5, context=256),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from thalweg.data import Batches, ByteTokenizer, corpus, tokenize, validation_batches
 from thalweg.nn import LanguageModel
@@ -105,7 +106,8 @@ def _train(
     for step, each in enumerate(rates):
         for group in workers.optimizer.param_groups:
             group["lr"] = float(each)
-        workers.step(rows[:, step * config.batch : (step + 1) * config.batch])
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernel has no batching rule
+            workers.step(rows[:, step * config.batch : (step + 1) * config.batch])
     losses = []
     for k in range(len(rows)):
         losses.append(float(window_losses(workers.place(slice(k, k + 1)), held_out).mean()))  # pyrefly: ignore
