@@ -14,6 +14,7 @@ def average(
     kind: Literal["sma", "ema", "wma"] = "sma",
     alpha: float = 0.2,
     form: Literal["recursive", "geometric"] = "recursive",
+    evaluate: bool = False,
 ) -> None:
     """Average the weights of checkpoints, given from the oldest to the newest, into OUT/model.safetensors.
 
@@ -29,6 +30,8 @@ def average(
         Of ema: the share of the newest.
     form
         Of ema: the recursion, or the plain geometric series.
+    evaluate
+        Then measure the validation loss of the average and of the newest checkpoint, as the run of the latter says.
     """
     from thalweg.errors import InputError
     from thalweg.train.averaging import average_checkpoints, ema, sma, wma
@@ -41,3 +44,8 @@ def average(
     ]()
     average_checkpoints(checkpoints, weights, out=out / "model.safetensors")
     print(out / "model.safetensors")
+    if evaluate:
+        from thalweg.train.checkpoint_loss import average_and_newest
+
+        losses = average_and_newest(out / "model.safetensors", checkpoints[-1])
+        print(f"validation loss {losses['average']:.4f} nats/token; newest checkpoint alone {losses['newest']:.4f}")
