@@ -1,0 +1,1 @@
+"""Study: can larger data sets be repeated more often?"""
