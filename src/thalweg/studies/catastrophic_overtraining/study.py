@@ -177,12 +177,12 @@ def margins(records: Sequence[Record]) -> dict[str, float]:
         _, _, rise = column(records, "annealed", scale)
         growth.append(np.diff(_log2(rise)).min())
     _, base, rise = column(records, "annealed", levels[-1])
-    _, _, mild = column(records, "annealed", levels[0])
+    _, calm, mild = column(records, "annealed", levels[0])
     return {
         "growth": float(min(growth)),
         "base": float(base[0] - base[-1]),
         "upturn": float((base + rise)[-1] - (base + rise).min()),
-        "mild": float((base + mild)[0] - (base + mild)[-1]),
+        "mild": float((calm + mild)[0] - (calm + mild)[-1]),
         "forgetting": min(_forgetting(records).values()),
     }
 
