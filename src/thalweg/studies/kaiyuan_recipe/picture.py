@@ -91,10 +91,11 @@ def _phases(axes: Axes, records: Sequence[Record]) -> None:
         color=[colour for *_, colour in bars],
         capsize=3,
     )
-    for place, mean in enumerate(means):
-        axes.text(mean, place, f" {mean:.3f}  ", ha="right", va="center", fontsize=8, color="white")
     axes.set_yticks(range(len(bars)), [label for label, *_ in bars], fontsize=8)
     axes.invert_yaxis()
     spread = max(means) - min(means)
-    axes.set_xlim(min(means) - 0.8 * spread, max(means) + 0.15 * spread)
+    least = min(means) - 0.8 * spread
+    axes.set_xlim(least, max(means) + 0.2 * spread)
+    for place, mean in enumerate(means):
+        axes.text(least, place, f"  {mean:.3f}", ha="left", va="center", fontsize=8, color="white")
     axes.set(xlabel="test loss (nats a byte), axis cut", title="Five phases against uniform order")
