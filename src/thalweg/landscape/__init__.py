@@ -83,6 +83,7 @@ _LAZY = {
     "spectral_density": "density",
     "stability_edge": "edge",
     "subspace_share": "noise",
+    "tiny_lr": "tiny_rate",
     "token_losses": "tokens",
     "trace": "traces",
     "widest_path": "bottleneck",
