@@ -68,6 +68,7 @@ class LocalPool:
         threads: torch threads in each, >= 1.
         device: for every job.
         on_progress: called in this process, at most some five times a second and job.
+        tolerate: failures of these kinds end their own job only.
 
     Raises:
         InputError: workers or threads below 1.
@@ -80,6 +81,7 @@ class LocalPool:
         threads: int = 1,
         device: str = "cpu",
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        tolerate: tuple[type[Exception], ...] = (),
     ) -> None:
         if workers < 1 or threads < 1:
             raise InputError(f"workers = {workers} and threads = {threads} must be at least 1")
@@ -87,6 +89,7 @@ class LocalPool:
         self._stop = context.Event()
         self._queue = context.SimpleQueue()
         self._on_progress = on_progress
+        self._tolerate = tolerate
         self._device = device
         self._threads = str(threads)
         others = set(multiprocessing.active_children())
@@ -135,7 +138,8 @@ class LocalPool:
                 self._drain()
                 for future in done:
                     del running[future]
-                    failure = failure or future.exception()
+                    error = future.exception()
+                    failure = failure or (None if isinstance(error, self._tolerate) else error)
                 if failure is not None:
                     self._stop.set()
         self._drain()
