@@ -155,6 +155,8 @@ def _toy(axes: Axes, records: Sequence[Record]) -> None:
             )
     words = {"wsd 0.00333": "to 1/300"} | SCHEDULES
     axes.set_xticks(range(len(names)), [words[name] for name in names], rotation=20)
-    axes.set(xlabel="where the learning rate ends", ylabel="risk (units of .001)", title="Toy: a slow signal, fast noise")
+    axes.set(
+        xlabel="where the learning rate ends", ylabel="risk (units of .001)", title="Toy: a slow signal, fast noise"
+    )
     axes.set_ylim(0)
     axes.legend(fontsize=8, frameon=False)
