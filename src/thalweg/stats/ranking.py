@@ -39,12 +39,17 @@ class Agreement:
 
 def spearman(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> float:
     """Rank correlation with average ranks for ties; NaN where a side is constant."""
+    return float(_spearman(np.asarray(a)[None], np.asarray(b)[None])[0])
+
+
+def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row by row, (rows, n) twice -> (rows,)."""
     from scipy.stats import rankdata
 
-    x, y = rankdata(a), rankdata(b)
-    x, y = x - x.mean(), y - y.mean()
-    scale = np.sqrt((x @ x) * (y @ y))
-    return float(x @ y / scale) if scale > 0 else float("nan")
+    x, y = rankdata(a, axis=1), rankdata(b, axis=1)
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    scale = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+    return np.divide((x * y).sum(axis=1), scale, out=np.full(len(x), np.nan), where=scale > 0)
 
 
 def regret(proxy: Sequence[float] | np.ndarray, target: Sequence[float] | np.ndarray, k: int = 1) -> float:
@@ -83,7 +88,7 @@ def agreement(
     same = np.sign(x[first] - x[second]) * apart
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(x), (draws, len(x)))
-    values = np.array([spearman(x[rows], y[rows]) for rows in drawn])
+    values = _spearman(x[drawn], y[drawn])
     defined = values[np.isfinite(values)]
     low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (np.nan, np.nan)
     counted = apart != 0
