@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planned_data import in_memory
 from thalweg.data import quantile_benchmark, quantile_slices
+from thalweg.data.quantiles import documents
 from thalweg.errors import InputError
 
 
@@ -69,3 +71,14 @@ def test_bad_input():
         quantile_slices(np.ones(10), np.ones(9))
     with pytest.raises(InputError, match="no corpus"):
         quantile_benchmark({}, lambda *_: None, lambda _: {})
+
+
+def test_documents_of_a_slice_are_a_source_of_their_own():
+    source = in_memory([3, 5, 2, 4], quality=[0.1, 0.4, 0.2, 0.3])
+    part = documents(source, np.array([3, 1]))
+    assert [part.tokens(k).tolist() for k in range(2)] == [source.tokens(3).tolist(), source.tokens(1).tolist()]
+    assert part.columns["quality"].tolist() == [0.3, 0.4]
+    assert part.ids.tolist() == ["mem-3", "mem-1"]
+    assert part.fingerprint != documents(source, np.array([1, 3])).fingerprint != source.fingerprint
+    with pytest.raises(InputError, match="no document"):
+        documents(source, np.array([], dtype=int))
