@@ -56,7 +56,11 @@ def prepare(
 
         outcome = run(preparation, out, **known, progress=moved, stop=stop)
     if json:
-        rates = {"seconds": outcome.seconds, "documents_per_second": _rate(outcome), "fresh": outcome.fresh}
+        rates = {
+            "seconds": outcome.seconds,
+            "documents_per_second": _rate(outcome) if outcome.fresh else None,
+            "fresh": outcome.fresh,
+        }
         emit("data prepare", {"out": str(out), "engine": engine, **rates, "manifest": dict(outcome.manifest)})
         return
     _print(outcome)

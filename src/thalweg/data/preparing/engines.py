@@ -99,7 +99,7 @@ class PoolEngine:
                         found[waiting.pop(future)] = future.result()
                         done(len(found))
                     if stop():
-                        raise Interrupted(f"{len(found)} parts of this pass are done and kept")
+                        raise Interrupted("finished parts are kept")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
