@@ -146,8 +146,8 @@ LAPTOP = Config(
         hops=(8, 8),
         tested=(8,),
         model=ModelConfig(dim=64, layers=2, heads=4),
-        updates=1450,
-        schedule="cosine:peak=5e-3,warmup=50",
+        updates=1300,
+        schedule="cosine:peak=2.5e-3,warmup=50",
         batch=40,
     )
 )
