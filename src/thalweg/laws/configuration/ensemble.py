@@ -1,0 +1,201 @@
+"""Ensembles that predict a loss: a Chinchilla baseline plus a residual, several times, each member different.
+
+A member of the embedded default is a surface over log or power coordinates (`features`), of the residual or of its
+logarithm above the best runs, on a baseline whose exponents' priors are centred elsewhere: what the table does not
+determine differs between members, so that they part where nothing was fitted.
+
+Source: arXiv 2602.10300, section on residual targets; Lakshminarayanan et al., arXiv 1612.01474 (ensembles).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from thalweg.errors import MissingExtra
+from thalweg.laws.chinchilla_size import ChinchillaSize, SizeTable
+from thalweg.laws.configuration.baseline import EXPONENTS, PRIOR, fit_baseline
+from thalweg.laws.configuration.features import Coordinates, Encoder
+from thalweg.laws.configuration.surface import Surface, fit_surface
+from thalweg.laws.configuration.table import ConfigTable
+
+__all__ = ["Backbone", "BoostedEnsemble", "SurfaceEnsemble", "size_table"]
+
+MEMBERS = 8
+MOST_ROWS = 2000  # a surface stands on at most so many rows, drawn at random
+BEST = 0.01  # quantile of the residuals that counts as the best runs
+ABOVE, LEAST = 0.03, 0.005  # nats: the logarithm is of residual - best + ABOVE, at least LEAST
+
+
+class Backbone(Protocol):
+    """What a law asks of whatever predicts its losses."""
+
+    def predict(self, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and standard deviations of a new run, one row a member: (k, n), (k, n)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the fitted rows, as JSON."""
+
+
+def size_table(table: ConfigTable) -> SizeTable:
+    """Sizes, tokens and losses of the rows that end a run (no ``frac``, or 1); all rows where none does."""
+    ends = np.nan_to_num(table.numbers.get("frac", np.ones(len(table))), nan=1.0) == 1
+    ends = ends if ends.sum() >= 6 else np.ones(len(table), dtype=bool)
+    return SizeTable(table.numbers["params"][ends], table.numbers["tokens"][ends], table.losses[ends])
+
+
+def _centres(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Centres of the exponents' priors (count, 2): normal quantiles in random order, whose mean is the prior's."""
+    from scipy.stats import norm
+
+    quantiles = norm.ppf((np.arange(count) + 0.5) / count)
+    drawn = np.stack([EXPONENTS[i] + PRIOR * rng.permutation(quantiles) for i in range(2)], axis=1)
+    return np.maximum(drawn, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    coordinates: Coordinates
+    logarithmic: bool
+    offset: float
+    baseline: ChinchillaSize
+    rows: list[int]
+    surface: Surface
+
+    def predict(self, encoder: Encoder, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
+        base = self.baseline.predict(table.numbers["params"], table.numbers["tokens"])
+        mean, deviation = self.surface.predict(encoder.encode(table, self.coordinates))
+        if self.logarithmic:
+            above = np.exp(mean)
+            mean, deviation = above + self.offset, above * deviation
+        return base + mean, deviation
+
+
+class SurfaceEnsemble:
+    """The embedded default: Gaussian-process surfaces.
+
+    Args:
+        encoder: of the configurations.
+        members: the surfaces.
+    """
+
+    name = "surface"
+
+    def __init__(self, encoder: Encoder, members: Sequence[_Member]) -> None:
+        self.encoder, self.members = encoder, list(members)
+
+    @classmethod
+    def fit(cls, table: ConfigTable, *, seed: int = 0, members: int = MEMBERS) -> Self:
+        """Fits the members to a table."""
+        rng = np.random.default_rng(seed)
+        encoder, found = Encoder.fit(table), []
+        for k, centre in enumerate(_centres(members, rng)):
+            base = fit_baseline(size_table(table), centre=(float(centre[0]), float(centre[1])))
+            rows = np.sort(rng.permutation(len(table))[:MOST_ROWS]).tolist()
+            part = table.rows(np.array(rows))
+            residual = part.losses - base.predict(part.numbers["params"], part.numbers["tokens"])
+            offset = float(np.quantile(residual, BEST)) - ABOVE
+            logarithmic, coordinates = bool(k // 2 % 2), ("log", "power")[k % 2]
+            values = np.log(np.maximum(residual - offset, LEAST)) if logarithmic else residual
+            surface = fit_surface(encoder.encode(part, coordinates), values, seed=int(rng.integers(2**31)))
+            found.append(_Member(coordinates, logarithmic, offset, base, rows, surface))
+        return cls(encoder, found)
+
+    def predict(self, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and standard deviations by member, (k, n) each."""
+        parts = [member.predict(self.encoder, table) for member in self.members]
+        return np.stack([mean for mean, _ in parts]), np.stack([deviation for _, deviation in parts])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Parameters of every member; the fitted rows are the law's."""
+        members = [
+            {
+                "coordinates": member.coordinates,
+                "logarithmic": member.logarithmic,
+                "offset": member.offset,
+                "baseline": asdict(member.baseline),
+                "rows": None if len(member.rows) < MOST_ROWS else member.rows,
+                "theta": member.surface.theta,
+            }
+            for member in self.members
+        ]
+        return {"encoder": self.encoder.to_dict(), "members": members}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], table: ConfigTable) -> Self:
+        """What `to_dict` gave, on the rows it was fitted to."""
+        encoder, found = Encoder.from_dict(content["encoder"]), []
+        for saved in content["members"]:
+            rows = saved["rows"] or list(range(len(table)))
+            part, base = table.rows(np.array(rows)), ChinchillaSize(**saved["baseline"])
+            residual = part.losses - base.predict(part.numbers["params"], part.numbers["tokens"])
+            values = np.log(np.maximum(residual - saved["offset"], LEAST)) if saved["logarithmic"] else residual
+            surface = Surface(saved["theta"], encoder.encode(part, saved["coordinates"]), values)
+            found.append(_Member(saved["coordinates"], saved["logarithmic"], saved["offset"], base, rows, surface))
+        return cls(encoder, found)
+
+
+class BoostedEnsemble:
+    """Gradient-boosted trees on the residual, each on a bootstrap sample of the rows (extra ``surrogate``).
+
+    Trees are constant outside the fitted range: larger models get the largest fitted size's residual. Loading fits
+    them again from the law's rows and seed.
+    """
+
+    name = "boosted"
+
+    def __init__(self, encoder: Encoder, models: Sequence[Any], noise: float, base: ChinchillaSize, seed: int) -> None:
+        self.encoder, self.models, self.noise, self.base, self.seed = encoder, list(models), noise, base, seed
+
+    @classmethod
+    def fit(cls, table: ConfigTable, *, seed: int = 0, members: int = MEMBERS) -> Self:
+        """Fits the members to a table.
+
+        Raises:
+            MissingExtra: scikit-learn is not installed.
+        """
+        try:
+            from sklearn.ensemble import HistGradientBoostingRegressor
+        except ImportError:
+            raise MissingExtra("scikit-learn", "surrogate") from None
+        rng = np.random.default_rng(seed)
+        encoder, base = Encoder.fit(table), fit_baseline(size_table(table))
+        inputs = _flat(encoder, table)
+        residual = table.losses - base.predict(table.numbers["params"], table.numbers["tokens"])
+        models: list[Any] = []
+        errors = []
+        for _ in range(members):
+            drawn = rng.integers(0, len(table), len(table))
+            model: Any = HistGradientBoostingRegressor(
+                max_iter=200, learning_rate=0.08, max_leaf_nodes=16, min_samples_leaf=5, random_state=0
+            )
+            model.fit(inputs[drawn], residual[drawn])
+            out = np.setdiff1d(np.arange(len(table)), drawn)
+            errors.append(model.predict(inputs[out]) - residual[out])
+            models.append(model)
+        return cls(encoder, models, float(np.std(np.concatenate(errors))), base, seed)
+
+    def predict(self, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and standard deviations by member, (k, n) each."""
+        base = self.base.predict(table.numbers["params"], table.numbers["tokens"])
+        inputs = _flat(self.encoder, table)
+        means = np.stack([base + model.predict(inputs) for model in self.models])
+        return means, np.full_like(means, self.noise)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Seed and number of members: the trees are fitted again."""
+        return {"seed": self.seed, "members": len(self.models)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], table: ConfigTable) -> Self:
+        """What `to_dict` gave, fitted again to the rows."""
+        return cls.fit(table, seed=content["seed"], members=content["members"])
+
+
+def _flat(encoder: Encoder, table: ConfigTable) -> np.ndarray:
+    features = encoder.encode(table)
+    kinds = np.eye(len(encoder.categories))[features.category]
+    return np.concatenate([features.inputs, features.scale, kinds], axis=1)
