@@ -180,6 +180,7 @@ class NetworkEnsemble:
         backbone: str = "tiny",
         seed: int = 0,
         members: int | None = None,
+        device: str = "cpu",
         **options: Any,
     ) -> Self:
         """Trains the members.
@@ -191,6 +192,7 @@ class NetworkEnsemble:
             backbone: "tiny", or a folder of a model of transformers.
             seed: of weights and batches.
             members: regressors; 3 tiny ones or 1 other where None.
+            device: where they are trained and stay until they are saved.
             options: fields of `Training`.
 
         Raises:
@@ -218,7 +220,7 @@ class NetworkEnsemble:
         wanted = torch.as_tensor((_residual(validation, base) - about["centre"]) / about["unit"], dtype=torch.float32)
         models = []
         for k in range(members or (3 if tiny else 1)):
-            model = _build(about, tokens, seed + k)
+            model = _build(about, tokens, seed + k).to(device)
             _train(model, inputs, goal, checks, wanted, training, seed + k)
             models.append(model.eval())
         ensemble = cls(about | {"members": len(models), "noise": 0.0}, models, tokens, base)
@@ -241,7 +243,7 @@ class NetworkEnsemble:
     def weights(self) -> dict[str, np.ndarray]:
         """All weights by member and name."""
         return {
-            f"{k}.{name}": value.detach().numpy()
+            f"{k}.{name}": value.detach().cpu().numpy()
             for k, model in enumerate(self.models)
             for name, value in model.state_dict().items()
         }
@@ -299,6 +301,11 @@ def _train(
 ) -> None:
     """Both stages; ends with the weights of least validation error, which is looked at about thirty times."""
     generator = torch.Generator().manual_seed(seed)
+    device = model.head.weight.device
+    inputs, goal = (
+        (inputs[0].to(device), inputs[1].to(device), inputs[2].to(device), inputs[3].to(device)),
+        goal.to(device),
+    )
     best, kept = float("inf"), None
     stages = [(training.frozen_epochs, training.frozen_lr, True), (training.epochs, training.lr, False)]
     for epochs, lr, frozen in stages:
@@ -312,6 +319,7 @@ def _train(
         for epoch in range(epochs):
             model.train()
             for index in torch.randperm(len(goal), generator=generator).split(training.batch):
+                index = index.to(device)
                 optimizer.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / warm) * (1 - step / total)
                 loss = (model(*(part[index] for part in inputs)) - goal[index]).square().mean()
                 optimizer.zero_grad()

@@ -1,0 +1,1 @@
+"""Study: the configuration law against the Chinchilla law on published sweeps."""
