@@ -20,6 +20,7 @@ COMMANDS = {
     "average": "Average checkpoints' weights.  thalweg average runs/a/checkpoints/* --kind sma --out averaged",
     "measure": "Curvature and sharpness of checkpoints.  thalweg measure runs/tiny --measures trace,density",
     "runs": "List, show, compare and export runs.  thalweg runs list",
+    "sweep": "Tune optimizers alike and compare them; resumes.  thalweg sweep examples/sweep.toml --dry-run",
     "data": "Data plans: what is read, how often, in which order.  thalweg data plan PLAN.toml",
     "optim": "Optimizers: what each costs, and what it does to a model.  thalweg optim list",
     "study": "Claims of papers, tested: list, run, show.  thalweg study list",
@@ -41,7 +42,7 @@ def build():
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
     )
-    groups = {"runs": "runs:app", "data": "data:app", "optim": "optim:app", "study": "study:app"}
+    groups = {"runs": "runs:app", "sweep": "sweep:app", "data": "data:app", "optim": "optim:app", "study": "study:app"}
     for name, line in COMMANDS.items():
         app.command(f"thalweg.cli.{groups.get(name, f'{name}:{name}')}", name=name, help=line)
     app.register_install_completion_command(add_to_startup=False)

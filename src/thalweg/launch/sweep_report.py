@@ -8,7 +8,7 @@ is partly luck; 2. values at the end of their grid are named.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ def _sensitivity(
     sweep: Sweep, label: str, regimes: Mapping[tuple[int, int], str], runs: Sequence[Record]
 ) -> dict[str, Any] | None:
     """What phase I says of one optimizer; None before two of its regimes have runs."""
-    near: dict[Hashable, list[Any]] = {}
+    near: dict[tuple[int, int], list[Any]] = {}
     for (params, tokens), tune in regimes.items():
         own = [
             (r["values"], r["loss"])

@@ -12,8 +12,9 @@ Differs: 1. of several smallest sets the one of least values is taken and the ot
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from thalweg.errors import InputError
 
@@ -47,7 +48,7 @@ def near_best(runs: Sequence[tuple[Values, float]], tolerance: float = TOLERANCE
     return [values for values, loss in ordered if loss <= ordered[0][1] + tolerance]
 
 
-def sensitive_hyperparameters(near: Mapping[Hashable, Sequence[Values]]) -> Sensitivity:
+def sensitive_hyperparameters(near: Mapping[Any, Sequence[Values]]) -> Sensitivity:
     """Applies the rule to the near-best configurations of each regime.
 
     Args:

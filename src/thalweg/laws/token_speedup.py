@@ -1,7 +1,8 @@
 """Token speed-ups with intervals: the baseline's curve fitted to redrawn losses, each time anew.
 
 Where every cell was run with several seeds, seeds are drawn with replacement, the same in all cells. Where each was run
-once, as in the benchmark, losses are redrawn with normal noise of a given size.
+once, as in the benchmark, losses are redrawn with normal noise of a given size, or of the spread of the baseline's
+residuals if that is larger.
 
 Source: arXiv 2509.02046 (speed-up; 3e-3 nats as the size of differences between runs that mean nothing).
 Differs: 1. the paper gives no intervals.
@@ -62,7 +63,8 @@ def token_speedups(
     Args:
         baseline: budget -> final loss, or one loss a seed (the same seeds everywhere); three budgets or more.
         other: the same of the optimizer that is compared.
-        noise: standard deviation of a final loss, nats per token, where there is one loss a cell.
+        noise: standard deviation of a final loss, nats per token, where there is one loss a cell; the spread of the
+            baseline's residuals counts where it is larger.
         level: coverage of the interval, in (0, 1).
         repeats: redraws, >= 1.
         reach: a loss that the baseline does not reach counts as this many times its largest budget.
@@ -90,8 +92,10 @@ def token_speedups(
 
     means = table.mean(1)
     found, curve = compute(means), fit_final_losses(ladder, means[ours].tolist())
+    misses = [float(losses) - curve.loss(at) for at, losses in zip(ladder, means[ours], strict=True)]
+    spread = float(np.sqrt(np.sum(np.square(misses)) / max(len(misses) - 3, 1)))  # three parameters are fitted
     drawn = []
-    for losses in _redrawn(table, noise, repeats, seed):
+    for losses in _redrawn(table, max(noise, spread), repeats, seed):
         try:
             drawn.append(compute(losses))
         except InputError:  # a redraw whose baseline does not fall says nothing
