@@ -131,7 +131,9 @@ class CoordinateDescent:
                 return [self._loss(ledger, values, budget) for values in wanted]
 
             values, loss = coordinate_descent(self.space, losses, delta=self.delta)
-            runs = sum(record["config"].get("budget") == budget for record in ledger.records.values())
+            shared = {**(self.about or {}), "budget": budget}
+            configs = [record["config"] for record in ledger.records.values()]
+            runs = sum(all(config.get(name) == value for name, value in shared.items()) for config in configs)
         return values, loss, runs
 
     def _loss(self, ledger: Ledger, values: Values, budget: Any) -> float:
