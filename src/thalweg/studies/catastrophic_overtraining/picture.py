@@ -22,14 +22,16 @@ def draw(records: Sequence[Record]) -> Figure:
 
     figure = Figure(figsize=(12, 7.4), layout="constrained")
     axes = figure.subplots(2, 3)
+    axes[0, 0].set_yscale("log")
     _noise(axes[0, 0], records, "annealed", "rise")
-    axes[0, 0].set(title="Annealed runs: loss added by noise", ylabel="Δ, nats", yscale="log")
+    axes[0, 0].set(title="Annealed runs: loss added by noise", ylabel="Δ, nats a byte")
     _noise(axes[0, 1], records, "annealed", "after")
     axes[0, 1].set(title="Annealed runs: loss after noise", ylabel="nats a byte")
+    axes[0, 2].set_yscale("log")
     _noise(axes[0, 2], records, "constant", "rise")
-    axes[0, 2].set(title="Caveat: one run at a constant rate", ylabel="Δ, nats", yscale="log")
+    axes[0, 2].set(title="Caveat: one run at a constant rate", ylabel="Δ, nats a byte")
     _tuning(axes[1, 0], records, "rise")
-    axes[1, 0].set(title="Fine-tuning: what is forgotten", ylabel="rise of the plays' loss, nats")
+    axes[1, 0].set(title="Fine-tuning: what is forgotten", ylabel="rise of the plays' loss, nats a byte")
     _tuning(axes[1, 1], records, "after")
     axes[1, 1].set(title="Fine-tuning: plays' loss after it", ylabel="nats a byte")
     _theory(axes[1, 2], records)
@@ -61,7 +63,10 @@ def _lines(axes: Axes, found: dict[str, dict[float, list[float]]]) -> None:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("pretraining steps")
-    axes.legend(fontsize=7)
+    low, high = axes.get_ylim()
+    room = high * (high / low) ** 0.25 if axes.get_yscale() == "log" else high + 0.25 * (high - low)
+    axes.set_ylim(low, room)  # for the legend
+    axes.legend(fontsize=7, ncols=3, loc="upper center")
 
 
 def _noise(axes: Axes, records: Sequence[Record], part: str, what: str) -> None:
