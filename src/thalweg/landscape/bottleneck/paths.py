@@ -37,7 +37,7 @@ METHODS: dict[str, Callable[[EdgeList, int], np.ndarray]] = {
 }
 """The ways to the values; ``mst`` is for undirected graphs."""
 
-SMALL = 50_000  # edges: below this the sweep is the fastest, above it halving (benchmarks/bottleneck.py)
+SMALL = 50_000  # edges: below this the sweep is the fastest, above it halving (benchmarks/bottleneck_paths.py)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

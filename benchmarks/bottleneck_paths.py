@@ -7,7 +7,7 @@ clock); ``scipy dijkstra`` is scipy's compiled search for shortest paths on the 
 size of work; ``numba heap`` runs where numba is installed. Methods run in turn on one thread; CPU seconds, min, median
 and max over repeats; all values compared. Writes benchmarks/results/bottleneck.json.
 
-    python benchmarks/bottleneck.py [--largest 10000000] [--repeats 3]
+    python benchmarks/bottleneck_paths.py [--largest 10000000] [--repeats 3]
 """
 
 from __future__ import annotations
