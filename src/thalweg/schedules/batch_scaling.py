@@ -23,15 +23,33 @@ import numpy as np
 
 from thalweg.errors import InputError, suggest
 
-__all__ = ["BATCH_RULES", "largest_factor", "resample", "scale_hyperparameters"]
+__all__ = ["BATCH_RULES", "batch_rule", "largest_factor", "resample", "scale_hyperparameters"]
 
 BATCH_RULES: dict[str, tuple[str, ...]] = {
     "square-root": ("lr", "betas", "beta", "eps", "weight_decay", "ema"),
     "linear": ("lr", "weight_decay", "ema"),
 }
 """Rules and the hyperparameters that each changes."""
+OPTIMIZER_RULES = dict.fromkeys(("adam", "adamw", "nadam", "nadamw", "adam_mini", "rmsprop"), "square-root") | {
+    "sgd": "linear"
+}
+"""Optimizers whose rule follows from their equation."""
 KNOWN = ("lr", "betas", "beta", "momentum", "eps", "weight_decay", "ema")
 FASTER_DECAYS = ("betas", "beta", "momentum")
+
+
+def batch_rule(optimizer: str) -> str:
+    """The rule of an optimizer by its name.
+
+    Raises:
+        InputError: none is derived for it.
+    """
+    if optimizer not in OPTIMIZER_RULES:
+        raise InputError(
+            f"no batch rule is derived for optimizer {optimizer!r}, only for {', '.join(sorted(OPTIMIZER_RULES))}: "
+            f"name one to try it, {' or '.join(BATCH_RULES)}"
+        )
+    return OPTIMIZER_RULES[optimizer]
 
 
 def scale_hyperparameters(
