@@ -33,6 +33,7 @@ STUDIES: dict[str, str] = {
     "sam": "thalweg.studies.sam.study",
     "sde-scaling": "thalweg.studies.sde_scaling.study",
     "sharpness-generalization": "thalweg.studies.sharpness_generalization.study",
+    "shift-is-good": "thalweg.studies.shift_is_good.study",
     "transformer-interpretability-dyck": "thalweg.studies.transformer_interpretability_dyck.study",
     "wsd-river-valley": "thalweg.studies.wsd_river_valley.study",
 }

@@ -58,6 +58,8 @@ def _memory(axes: Axes, rows: Sequence[Record]) -> None:
             )
             axes.plot(x, mean[-1] * (x / x[-1]) ** theory(mixture, alpha), "--", color=colour, linewidth=1)
     axes.set_xscale("log")
+    axes.set_xticks(sizes := sorted({row["samples"] for row in rows}), [f"{size}" for size in sizes])
+    axes.minorticks_off()
     axes.set_yscale("log")
     axes.set_title("Memorisation")
     axes.set_xlabel("training examples N")
@@ -72,7 +74,9 @@ def _regression(axes: Axes, rows: Sequence[Record]) -> None:
     axes.axhline(1, color="tab:orange", linewidth=1, label=NAMES["same"])
     axes.set_xscale("log")
     axes.set_xlim(x[0] / 2, x[-1] * 2)
-    axes.set_title("Regressions that share nothing, test shares Zipf(1)")
+    axes.set_xticks(x, [f"{size}" for size in x])
+    axes.minorticks_off()
+    axes.set_title("Regressions, test shares Zipf(1)")
     axes.set_xlabel("training examples N")
     axes.set_ylabel("excess error, best over test mixture")
     axes.legend(fontsize=7)
@@ -82,11 +86,12 @@ def _chains(axes: Axes, rows: Sequence[Record]) -> None:
     for drills, colour in zip(sorted({row["drills"] for row in rows}), COLOURS.values(), strict=False):
         mine = [row for row in rows if row["drills"] == drills]
         name = f"{drills:.0%} drills" if drills else "test-like only"
-        for value, style, label in (("accuracy", "o-", "test-like"), ("uniform", "s:", "uniform skills")):
+        for value, style, label in (("accuracy", "o-", "test-like"), ("uniform", "s:", "uniform-skill")):
             x, mean, error = _over_seeds(mine, "step", value)
             axes.errorbar(x, mean, yerr=error, fmt=style, color=colour, capsize=3, label=f"{name}: {label} chains")
-    axes.set_ylim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.5)
+    axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_title("Composing skills, transformer")
     axes.set_xlabel("updates")
     axes.set_ylabel("exact match")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left")
