@@ -77,9 +77,9 @@ def measure(
         torch.set_num_threads(threads)
     options: dict[str, Any] = {"params": params, "dtype": torch.float64 if float64 else None}
     points, rates, drawn, edges, failure = [], {}, [], {}, None
-    for folder, step, where, shards, chosen in [(folder, *_find(folder, recipe)) for folder in checkpoints]:
+    for folder, step, where, shards, chosen in [(folder, *find(folder, recipe)) for folder in checkpoints]:
         try:
-            found = _measure_one(
+            found = measure_one(
                 where, shards, chosen, words, device=device, windows=windows, batch=batch, products=products, **options
             )
         except InputError as error:
@@ -105,7 +105,7 @@ def measure(
         raise failure
 
 
-def _find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Recipe]:
+def find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Recipe]:
     """The finished updates of a checkpoint, its folder, where its data lie, and the recipe."""
     from thalweg.errors import InputError
     from thalweg.runs import Run, run_root
@@ -138,7 +138,7 @@ def _label(folder: Path, where: Path) -> str:
     return run.name if (run / "run.json").exists() else folder.name
 
 
-def _measure_one(
+def measure_one(
     folder: Path,
     shards: Path,
     recipe: Recipe,
