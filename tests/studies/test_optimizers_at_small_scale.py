@@ -1,4 +1,4 @@
-"""The speed-up reproduces the paper's table, tuning stops where it should, the study runs and its rule decides."""
+"""Tuning resumes, the study runs and its rule decides."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ import numpy as np
 import pytest
 
 from thalweg.laws.final_losses import fit_final_losses
-from thalweg.studies.optimizers_at_small_scale import lab, study
-from thalweg.studies.optimizers_at_small_scale.tuning import coordinate_descent
+from thalweg.studies.optimizers_at_small_scale import lab, study, tuning
 
 
-def test_coordinate_descent_finds_a_separable_optimum_and_runs_nothing_twice():
-    grids = {"lr": (1.0, 2.0, 4.0, 8.0), "decay": (0.0, 0.1, 0.2), "beta": (0.9, 0.95)}
-    seen: dict[str, float] = {}
+def test_tuning_with_the_shared_descent_and_ledger(tmp_path, monkeypatch):
+    trained: list[tuple[str, int, str]] = []
 
-    def losses(wanted: list[dict[str, float]]) -> list[float]:
-        for values in wanted:
-            noise = 1e-3 * math.sin(37 * sum(values.values()))
-            seen[json.dumps(values, sort_keys=True)] = (
-                math.log2(values["lr"] / 4) ** 2 + 10 * (values["decay"] - 0.1) ** 2 + values["beta"] + noise
-            )
-        return [seen[json.dumps(values, sort_keys=True)] for values in wanted]
+    def train_all(config: Any, runs: Any, *rest: Any) -> list[float]:
+        trained.extend((name, steps, json.dumps(values, sort_keys=True)) for name, steps, values in runs)
+        return [sum(abs(grid.index(value) - 1) for value, grid in axes(name, values)) for name, _, values in runs]
 
-    best, loss = coordinate_descent({"lr": 1.0, "decay": 0.0, "beta": 0.95}, grids, losses)
-    assert best == {"lr": 4.0, "decay": 0.1, "beta": 0.9}
-    assert loss == seen[json.dumps(best, sort_keys=True)]
-    assert len(seen) < 4 * 3 * 2
+    def axes(name: str, values: Any) -> list[tuple[float, tuple[float, ...]]]:
+        return [(value, lab.GRIDS[name][key]) for key, value in values.items()]
 
-
-def test_coordinate_descent_stays_for_less_than_delta():
-    base = {"lr": 1.0}
-    assert coordinate_descent(base, {"lr": (1.0, 2.0)}, lambda wanted: [1.0, 0.998])[0] == base
+    monkeypatch.setattr(tuning, "train_all", train_all)
+    tuned = tuning.tune(tmp_path, workers=1)
+    assert len(trained) == len(set(trained)) == sum(cell["runs"] for cells in tuned.values() for cell in cells.values())
+    for name, cells in tuned.items():
+        middle = cells["400"]["values"]
+        assert middle["lr"] == lab.GRIDS[name]["lr"][1]
+        assert set(cells) == {str(steps) for steps in study.LAPTOP.budgets_of(name)}
+    before = len(trained)
+    assert tuning.tune(tmp_path, workers=1) == tuned
+    assert len(trained) == before
 
 
 @pytest.fixture(scope="module")

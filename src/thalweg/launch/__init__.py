@@ -5,9 +5,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_LAZY = {"Interrupted": "local", "Job": "local", "LocalPool": "local", "Progress": "local"}
+_LAZY = {
+    "CoordinateDescent": "descent",
+    "Interrupted": "local",
+    "Job": "local",
+    "LocalPool": "local",
+    "Progress": "local",
+    "SearchSpace": "descent",
+    "SweepRunner": "sweeping",
+    "load_sweep": "sweep",
+    "published_space": "search_spaces",
+    "sweep_report": "sweep_report",
+}
 
-__all__ = ["Interrupted", "Job", "LocalPool", "Progress"]
+__all__ = [
+    "CoordinateDescent",
+    "Interrupted",
+    "Job",
+    "LocalPool",
+    "Progress",
+    "SearchSpace",
+    "SweepRunner",
+    "load_sweep",
+    "published_space",
+    "sweep_report",
+]
 
 
 def __getattr__(name: str) -> Any:

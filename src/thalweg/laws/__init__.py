@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from thalweg.laws.curve import Metrics as Metrics
     from thalweg.laws.designing import Design as Design
     from thalweg.laws.designing import design as design
+    from thalweg.laws.final_losses import FinalLossCurve as FinalLossCurve
+    from thalweg.laws.final_losses import fit_final_losses as fit_final_losses
     from thalweg.laws.fitting import fit as fit
+    from thalweg.laws.hyper_scaling import fit_hyper_scaling as fit_hyper_scaling
     from thalweg.laws.knowledge import KnowledgeAdvice as KnowledgeAdvice
     from thalweg.laws.knowledge import ThresholdLaw as ThresholdLaw
     from thalweg.laws.knowledge import compact_gain as compact_gain
@@ -41,9 +44,12 @@ if TYPE_CHECKING:
     from thalweg.laws.proxies import RankTable as RankTable
     from thalweg.laws.proxies import rank_recipes as rank_recipes
     from thalweg.laws.readers import read_curves as read_curves
+    from thalweg.laws.optimizer_benchmark import load_optimizer_benchmark as load_optimizer_benchmark
     from thalweg.laws.reuse import ReuseLaw as ReuseLaw
     from thalweg.laws.reuse import effective_reuse as effective_reuse
+    from thalweg.laws.sensitivity import sensitive_hyperparameters as sensitive_hyperparameters
     from thalweg.laws.store import load_law as load_law
+    from thalweg.laws.token_speedup import token_speedups as token_speedups
     from thalweg.laws.trust import Trust as Trust
 
     LAWS: dict[str, type[Law]]
@@ -83,7 +89,13 @@ HOMES = {
     "effective_reuse": "reuse",
     "Design": "designing",
     "design": "designing",
+    "FinalLossCurve": "final_losses",
     "fit": "fitting",
+    "fit_final_losses": "final_losses",
+    "fit_hyper_scaling": "hyper_scaling",
+    "load_optimizer_benchmark": "optimizer_benchmark",
+    "sensitive_hyperparameters": "sensitivity",
+    "token_speedups": "token_speedup",
     "load_law": "store",
     "read_curves": "readers",
 }

@@ -31,6 +31,7 @@ from thalweg.tasks.noisy_quadratic import NoisyQuadratic
 from thalweg.tasks.normalized_regression import NormalizedRegression
 from thalweg.tasks.progressive_linear import ProgressiveLinear
 from thalweg.tasks.random_features import BiasedRecipes
+from thalweg.tasks.random_teacher import RandomTeacher
 from thalweg.tasks.registry import TASKS
 from thalweg.tasks.regression_mixture import RegressionMixture
 from thalweg.tasks.repeated_regression import RepeatedRegression
@@ -81,6 +82,7 @@ __all__ = [
     "Probe",
     "ProgressiveLinear",
     "RegressionMixture",
+    "RandomTeacher",
     "RepeatedRegression",
     "Rescaling",
     "Retriever",
