@@ -1,8 +1,8 @@
 """The published optimizer benchmark, ours beside the paper's: speed-ups, sensitivity lists, scaling, curves.
 
 Claims: every speed-up of the tables to their four digits, the fitted curves to the stated ones, the sensitivity lists
-of the official rule, the hyperparameters used at 1.2B. Reads ../shared/data/optimizer-benchmark (arXiv 2509.02046), needs
-no training; writes benchmarks/results/optimizer-benchmark.json.
+of the official rule, the hyperparameters used at 1.2B. Reads ../shared/data/optimizer-benchmark (arXiv 2509.02046),
+needs no training; writes benchmarks/results/optimizer-benchmark.json.
 
     python benchmarks/optimizer_benchmark.py [--tables DIR]
 """

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from thalweg.laws.momentum import MomentumLaw as MomentumLaw
     from thalweg.laws.multi_power import MultiPower as MultiPower
     from thalweg.laws.one_power import OnePower as OnePower
+    from thalweg.laws.optimizer_benchmark import load_optimizer_benchmark as load_optimizer_benchmark
     from thalweg.laws.proxies import RankTable as RankTable
     from thalweg.laws.proxies import rank_recipes as rank_recipes
     from thalweg.laws.readers import read_curves as read_curves
-    from thalweg.laws.optimizer_benchmark import load_optimizer_benchmark as load_optimizer_benchmark
     from thalweg.laws.reuse import ReuseLaw as ReuseLaw
     from thalweg.laws.reuse import effective_reuse as effective_reuse
     from thalweg.laws.sensitivity import sensitive_hyperparameters as sensitive_hyperparameters
