@@ -157,9 +157,9 @@ GPU = Config(
         hops=(10, 50),
         tested=(10, 30, 50),
         model=ModelConfig(dim=512, layers=12, heads=8),
-        updates=8_000,
+        updates=20_000,
         schedule="cosine:peak=6e-4,warmup=400",
-        batch=256,
+        batch=128,
         precise="bf16",
     )
 )
