@@ -1,4 +1,4 @@
-"""thalweg fit: a law from logged loss curves."""
+"""thalweg fit: a law from logged loss curves, or from a table of configurations."""
 
 from __future__ import annotations
 
@@ -22,21 +22,25 @@ def fit(
     seed: int = 0,
     out: Path | None = None,
     plot: Path | None = None,
+    target: str | None = None,
+    backbone: str = "surface",
+    ood: str | None = None,
+    ignore: str = "",
     json: bool = False,
 ) -> None:
-    """Fit a loss-curve law and say how well it predicts the curves it did not see.
+    """Fit a loss-curve law, or a configuration law, and say how well it predicts what it did not see.
 
     Parameters
     ----------
     curves
         CSV or JSON lines (columns step, loss, optional lr and schedule or name), or exports of Weights & Biases or
-        TensorBoard.
+        TensorBoard. With --law configuration: one CSV of runs, a column a field and one of losses.
     train
         Names of the curves to fit, with commas [default: all].
     schedules
         TOML of schedule specs by curve name, or CSV of per-step rates (columns schedule, step, lr).
     law
-        multi-power, momentum, one-power or chinchilla-steps.
+        multi-power, momentum, one-power or chinchilla-steps; configuration: from full training configurations.
     method
         default, plain (the paper's objective at its optimum), or reference (the official procedure).
     warmup
@@ -49,6 +53,14 @@ def fit(
         Save the law here, as JSON.
     plot
         Draw curves and law here (.png, .svg or .pdf).
+    target
+        Configuration law: column of the loss, where the table has several.
+    backbone
+        Configuration law: surface, boosted, tiny, or the folder of a language model of transformers.
+    ood
+        Configuration law: rows left out as larger runs, e.g. params>=500M [default: the column split, if any].
+    ignore
+        Configuration law: columns left out, with commas.
     json
         Print one JSON object.
     """
@@ -60,6 +72,12 @@ def fit(
     from thalweg.laws import fit as fit_law
     from thalweg.laws import read_curves
 
+    if law == "configuration":
+        from thalweg.cli.configuration import fit_configuration
+
+        given = {"target": target, "backbone": backbone, "ood": ood, "ignore": ignore}
+        fit_configuration(curves, **given, seed=seed, out=out, json=json)
+        return
     if not curves:
         raise InputError("fit got no file of curves; name at least one CSV or JSON lines file")
     check(plot)

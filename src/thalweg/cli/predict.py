@@ -1,4 +1,4 @@
-"""thalweg predict: the loss curve of a schedule that was not run."""
+"""thalweg predict: the loss curve of a schedule, or the loss of a configuration, that was not run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ def predict(
     law: Path,
     /,
     *,
-    schedule: str,
-    steps: int,
+    schedule: str = "",
+    steps: int = 0,
+    config: str = "",
+    points: int = 0,
     csv: Path | None = None,
     plot: Path | None = None,
     json: bool = False,
 ) -> None:
-    """Predict the loss curve of a schedule, its final loss with an interval, and how much to trust it.
+    """Predict the loss of a schedule, or of a full training configuration, with an interval and what to trust.
 
     Parameters
     ----------
@@ -31,6 +33,10 @@ def predict(
         Schedule spec, e.g. wsd:peak=3e-4,warmup=2160,decay=4000,floor=3e-5
     steps
         Optimizer steps of the run.
+    config
+        For a configuration law, e.g. optimizer=adamw,params=520M,tokens=10B,lr=0.004,batch=256
+    points
+        For a configuration law fitted to curves: points of the loss curve.
     csv
         Write the predicted curve here (columns step, lr, loss), one row a step.
     plot
@@ -40,12 +46,23 @@ def predict(
     """
     from dataclasses import asdict
 
+    from thalweg.cli.configuration import is_configuration, predict_configuration
     from thalweg.cli.figures import check, save
     from thalweg.cli.output import emit
+    from thalweg.errors import InputError
     from thalweg.files import write_atomic
     from thalweg.laws import load_law
     from thalweg.schedules import parse
 
+    if is_configuration(law):
+        if not config:
+            raise InputError(f"{law} is a configuration law: give --config, as optimizer=adamw,params=520M,tokens=10B")
+        predict_configuration(law, config, points=points, csv=csv, json=json)
+        return
+    if not schedule or steps < 1:
+        raise InputError(
+            f"schedule is {schedule!r} and steps {steps}: give both, as --schedule wsd:peak=3e-4 --steps 24000"
+        )
     check(plot)
     fitted, chosen = load_law(law), parse(schedule)
     rates = chosen.rates(steps)
