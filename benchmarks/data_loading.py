@@ -5,8 +5,8 @@
 The same tokens (uint16 here, int32 in Arrow) in shuffled windows of 257, batch 8. ``start``: seconds to the first batch
 from open files, without imports. ``resume``: the same from a saved state, at ``--step``; the streamed side's state dict
 is made by a first pass that is not timed, the indexed side starts its sampler at the row (what users do by hand).
-``tokens a second``: 400 batches as int64 tensors. ``exact``: whether the batch after the resume is the one an uninterrupted run
-would have had.
+``tokens a second``: 400 batches as int64 tensors. ``exact``: whether the batch after the resume is the one an
+uninterrupted run would have had.
 """
 
 from __future__ import annotations
