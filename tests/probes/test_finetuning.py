@@ -8,10 +8,10 @@ from thalweg.errors import InputError
 from thalweg.probes import FineTuned, best_rate, finetune_sensitivity
 
 
-def quadratic(start):
-    model = torch.nn.Module()
-    model.x = torch.nn.Parameter(torch.tensor([start, 1.0], dtype=torch.float64))
-    return model
+class Point(torch.nn.Module):
+    def __init__(self, start):
+        super().__init__()
+        self.x = torch.nn.Parameter(torch.tensor([start, 1.0], dtype=torch.float64))
 
 
 def step(model, rate):
@@ -26,9 +26,9 @@ def losses(model):
 
 
 def test_each_rate_starts_from_the_checkpoint():
-    model = quadratic(2.0)
+    model = Point(2.0)
     found = finetune_sensitivity(model, step, losses, [0.1, 0.5])
-    assert torch.equal(model.x, quadratic(2.0).x)
+    assert torch.equal(model.x, Point(2.0).x)
     for each in found:
         assert each.before == 0.5
         assert each.rise == pytest.approx(0.5 * (2 * each.rate) ** 2)
@@ -42,6 +42,6 @@ def test_a_diverged_rate_is_never_the_best():
 
 def test_bad_input():
     with pytest.raises(InputError, match="rates"):
-        finetune_sensitivity(quadratic(1.0), step, losses, [0.0])
+        finetune_sensitivity(Point(1.0), step, losses, [0.0])
     with pytest.raises(InputError, match="empty"):
         best_rate([])
