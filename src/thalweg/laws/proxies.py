@@ -125,7 +125,7 @@ class RankTable:
         error = apart.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
         return bool(apart.mean() > 2 * error)
 
-    def against(self, targets: Sequence[float]) -> list[Agreement]:
+    def against(self, targets: Sequence[float] | np.ndarray) -> list[Agreement]:
         """Agreement of each rate's ranking with tuned target losses, one for each recipe."""
         return [agreement(column, targets) for column in self.means.T]
 
