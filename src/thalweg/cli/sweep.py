@@ -130,6 +130,8 @@ def _estimate(runner: SweepRunner, json: bool) -> None:
     """Runs and time of the first rounds, by timing one pass of each regime's model."""
     import tempfile
 
+    import torch
+
     from thalweg.cli.output import emit, table
     from thalweg.cli.progress import duration
     from thalweg.runs.ledger import read_ledger
@@ -137,9 +139,15 @@ def _estimate(runner: SweepRunner, json: bool) -> None:
 
     known = sum("loss" in record for record in read_ledger(runner.ledger))
     rows: list[dict[str, Any]] = []
+    rounds = runner.rounds()
+    speeds: dict[Any, float] = {}  # of each model the fastest pass seen: others wait for a busy machine
+    torch.set_num_threads(runner.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        for label, regime, runs, recipe in runner.rounds():
-            seconds = estimate(recipe, Path(scratch), device=runner.device)["seconds"] * runs / runner.workers
+        for *_, recipe in rounds:
+            rate = estimate(recipe, Path(scratch), device=runner.device)["tokens_per_second"]
+            speeds[recipe.model] = max(rate, speeds.get(recipe.model, 0.0))
+        for label, regime, runs, recipe in rounds:
+            seconds = regime.tokens / speeds[recipe.model] * runs / runner.workers
             rows.append(
                 {
                     "optimizer": label,

@@ -129,20 +129,25 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _compared(cell: Mapping[str, Any]) -> float:
+    """The mean loss of the further seeds, of the tuning seed where there are none."""
+    return sum(cell["confirmed"]) / len(cell["confirmed"]) if cell["confirmed"] else cell["loss"]
+
+
 def _figure(result: Mapping[str, Any]) -> str:
     """Losses against tokens, a panel a size, as a data address."""
     import numpy as np
     from matplotlib.figure import Figure
 
     sizes = sorted({cell["params"] for cell in result["cells"]})
-    drawing = Figure(figsize=(max(5.0, 4.0 * len(sizes)), 3.6), layout="constrained")
+    drawing = Figure(figsize=(max(8.0, 4.0 * len(sizes)), 3.6), layout="constrained")
     labels = list(dict.fromkeys(cell["optimizer"] for cell in result["cells"]))
     for axes, params in zip(np.atleast_1d(drawing.subplots(1, len(sizes))), sizes, strict=True):
         for k, label in enumerate(labels):
             own = [c for c in result["cells"] if c["params"] == params and c["optimizer"] == label]
             own.sort(key=lambda cell: cell["tokens"])
             axes.plot(
-                [c["tokens"] for c in own], [c["loss"] for c in own], "o-", ms=4, lw=1, color=f"C{k}", label=label
+                [c["tokens"] for c in own], [_compared(c) for c in own], "o-", ms=4, lw=1, color=f"C{k}", label=label
             )
         if curve := result["curves"].get(str(params)):
             at = np.geomspace(min(c["tokens"] for c in result["cells"]), curve["largest"], 60)
