@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from thalweg.errors import InputError
-from thalweg.laws.configuration import OFFICIAL, ConfigTable, fit_baseline, parse_config, read_configurations
 from thalweg.laws.chinchilla_size import ChinchillaSize, SizeTable
+from thalweg.laws.configuration import OFFICIAL, ConfigTable, fit_baseline, parse_config, read_configurations
 
 TEXT = """optimizer,params [M],tokens [B],lr,batch,weight_decay,loss,run_name,ncpl_split
 adamw,134.217728,2.684,0.008,128,0.1,3.5,a,train
