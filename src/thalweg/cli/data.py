@@ -42,7 +42,7 @@ def plan(
     file
         The plan (TOML).
     dry_run
-        Taken and ignored: a plan is only ever counted here; thalweg train reads it.
+        Only count; otherwise the first and the last window of every phase are read too, so that the files must deliver.
     verify
         Read all files and compare their SHA-256.
     plot
@@ -50,14 +50,19 @@ def plan(
     json
         Print one JSON object.
     """
+    import numpy as np
+
     from thalweg.cli import figures
     from thalweg.cli.output import emit
-    from thalweg.data.plan import Order, load_plan
+    from thalweg.data.plan import Order, load_plan, read_rows
     from thalweg.data.plan.ledger import ledger
 
     figures.check(plot)
     order = Order(load_plan(file), verify=verify)
     account = ledger(order)
+    if not dry_run:
+        ends = [(s.first, s.first + s.windows - 1) for s in order.stretches if s.windows]
+        read_rows(order, np.unique(np.clip(ends, 0, len(order) - 1)))
     if plot is not None:
         from thalweg.data.plan import plot_ledger
 
