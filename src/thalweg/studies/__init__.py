@@ -13,6 +13,7 @@ STUDIES: dict[str, str] = {
     "data-mixing-phase-transitions": "thalweg.studies.data_mixing_phase_transitions.study",
     "moe-global-balance": "thalweg.studies.moe_global_balance.study",
     "data-reuse-law": "thalweg.studies.data_reuse_law.study",
+    "fantastic-optimizers": "thalweg.studies.fantastic_optimizers.study",
     "gated-attention": "thalweg.studies.gated_attention.study",
     "intrinsic-lr": "thalweg.studies.intrinsic_lr.study",
     "kaiyuan-recipe": "thalweg.studies.kaiyuan_recipe.study",
