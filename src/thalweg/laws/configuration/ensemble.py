@@ -1,8 +1,9 @@
 """Ensembles that predict a loss: a Chinchilla baseline plus a residual, several times, each member different.
 
 A member of the embedded default is a surface over log or power coordinates (`features`), of the residual or of its
-logarithm above the best runs, on a baseline whose exponents' priors are centred elsewhere: what the table does not
-determine differs between members, so that they part where nothing was fitted.
+logarithm above the best runs. It starts from a trend in size and data, the coupled law (``coupled``), whose exponents'
+priors are centred elsewhere in each: what the table does not determine differs between members, so that they part where
+nothing was fitted.
 
 Source: arXiv 2602.10300, section on residual targets; Lakshminarayanan et al., arXiv 1612.01474 (ensembles).
 """
@@ -18,6 +19,7 @@ import numpy as np
 from thalweg.errors import MissingExtra
 from thalweg.laws.chinchilla_size import ChinchillaSize, SizeTable
 from thalweg.laws.configuration.baseline import EXPONENTS, PRIOR, fit_baseline
+from thalweg.laws.configuration.coupled import GAMMA, Coupled, fit_coupled
 from thalweg.laws.configuration.features import Coordinates, Encoder
 from thalweg.laws.configuration.surface import Surface, fit_surface
 from thalweg.laws.configuration.table import ConfigTable
@@ -48,12 +50,13 @@ def size_table(table: ConfigTable) -> SizeTable:
 
 
 def _centres(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Centres of the exponents' priors (count, 2): normal quantiles in random order, whose mean is the prior's."""
+    """Centres of the exponents' priors (count, 3): normal quantiles in random order, whose mean is the prior's."""
     from scipy.stats import norm
 
     quantiles = norm.ppf((np.arange(count) + 0.5) / count)
-    drawn = np.stack([EXPONENTS[i] + PRIOR * rng.permutation(quantiles) for i in range(2)], axis=1)
-    return np.maximum(drawn, 0.05)
+    priors = [(EXPONENTS[0], PRIOR), (EXPONENTS[1], PRIOR), GAMMA]
+    drawn = np.stack([middle + width * rng.permutation(quantiles) for middle, width in priors], axis=1)
+    return np.clip(drawn, 0.1, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,12 @@ class _Member:
     coordinates: Coordinates
     logarithmic: bool
     offset: float
-    baseline: ChinchillaSize
+    trend: Coupled
     rows: list[int]
     surface: Surface
 
     def predict(self, encoder: Encoder, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
-        base = self.baseline.predict(table.numbers["params"], table.numbers["tokens"])
+        base = self.trend.predict(table.numbers["params"], table.numbers["tokens"])
         mean, deviation = self.surface.predict(encoder.encode(table, self.coordinates))
         if self.logarithmic:
             above = np.exp(mean)
@@ -92,8 +95,8 @@ class SurfaceEnsemble:
         """Fits the members to a table."""
         rng = np.random.default_rng(seed)
         encoder, found = Encoder.fit(table), []
-        for k, centre in enumerate(_centres(members, rng)):
-            base = fit_baseline(size_table(table), centre=(float(centre[0]), float(centre[1])))
+        for k, (alpha, beta, gamma) in enumerate(_centres(members, rng).tolist()):
+            base = fit_coupled(size_table(table), centre=(alpha, beta), gamma=gamma)
             rows = np.sort(rng.permutation(len(table))[:MOST_ROWS]).tolist()
             part = table.rows(np.array(rows))
             residual = part.losses - base.predict(part.numbers["params"], part.numbers["tokens"])
@@ -116,7 +119,7 @@ class SurfaceEnsemble:
                 "coordinates": member.coordinates,
                 "logarithmic": member.logarithmic,
                 "offset": member.offset,
-                "baseline": asdict(member.baseline),
+                "trend": asdict(member.trend),
                 "rows": None if len(member.rows) < MOST_ROWS else member.rows,
                 "theta": member.surface.theta,
             }
@@ -130,7 +133,7 @@ class SurfaceEnsemble:
         encoder, found = Encoder.from_dict(content["encoder"]), []
         for saved in content["members"]:
             rows = saved["rows"] or list(range(len(table)))
-            part, base = table.rows(np.array(rows)), ChinchillaSize(**saved["baseline"])
+            part, base = table.rows(np.array(rows)), Coupled(**saved["trend"])
             residual = part.losses - base.predict(part.numbers["params"], part.numbers["tokens"])
             values = np.log(np.maximum(residual - saved["offset"], LEAST)) if saved["logarithmic"] else residual
             surface = Surface(saved["theta"], encoder.encode(part, saved["coordinates"]), values)

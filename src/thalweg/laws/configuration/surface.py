@@ -28,7 +28,7 @@ STARTS |= {"length": math.log(2.0), "scale_length": math.log(3.0), "own_constant
 STARTS |= {"own_amplitude": -1.0, "own_length": math.log(2.0), "own_scale_length": math.log(4.0)}
 # centre and standard deviation of the normal prior on each logarithm
 PRIORS = {"length": (math.log(4.0), 0.5), "own_length": (math.log(4.0), 0.5), "noise": (math.log(0.15), 0.3)}
-PRIORS |= {"scale_length": (math.log(4.0), 0.5), "own_scale_length": (math.log(4.0), 0.5)}
+PRIORS |= {"scale_length": (math.log(4.0), 0.5), "own_scale_length": (math.log(16.0), 0.5)}
 PRIORS |= {"linear": (-1.0, 1.0), "quadratic": (-2.0, 1.0), "own_linear": (-2.0, 1.0)}
 STEPS, SUBSET, RATE, JITTER = 30, 400, 0.08, 1e-6
 
