@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thalweg.train.recipe import Recipe
+    from thalweg.train.setup import Data
+    from thalweg.train.world import World
 
 __all__ = ["train"]
 
@@ -22,11 +24,15 @@ def train(
     steps: int | None = None,
     fresh: bool = False,
     changed_plan: bool = False,
+    shard: bool = False,
     dry_run: bool = False,
     debug_numerics: bool = False,
     json: bool = False,
 ) -> int:
     """Train a recipe; the same command again resumes, or says that it is done.
+
+    Under torchrun its processes share each batch: torchrun --nproc-per-node 2 -m thalweg train RECIPE. Any number of
+    them resumes a run.
 
     Parameters
     ----------
@@ -46,6 +52,8 @@ def train(
         Delete an earlier run in the folder and start anew.
     changed_plan
         Go on even though the data plan or its files are not those of the checkpoint.
+    shard
+        Under torchrun: split weights and optimizer states among the processes (FSDP2), not a copy in each.
     dry_run
         Print the estimate of time, memory and disk, and stop.
     debug_numerics
@@ -53,48 +61,88 @@ def train(
     json
         Print one JSON object.
     """
-    from dataclasses import replace
-
-    from thalweg.errors import InputError, Interrupted
-    from thalweg.runs import Run, run_root
+    from thalweg.errors import InputError
+    from thalweg.runs import run_root
     from thalweg.train.recipe import load_recipe
 
     if threads < 0:
         raise InputError(f"threads = {threads} must be at least 1, or 0 for torch's choice")
-    chosen = load_recipe(recipe)
-    changes: dict[str, Any] = {k: v for k, v in {"seed": seed, "steps": steps}.items() if v is not None}
-    chosen = chosen.replace(**changes) if changes else chosen
+
+    def chosen() -> Recipe:
+        changes: dict[str, Any] = {k: v for k, v in {"seed": seed, "steps": steps}.items() if v is not None}
+        return load_recipe(recipe).replace(**changes) if changes else load_recipe(recipe)
+
     folder = out or run_root() / recipe.stem
     import torch
 
     if threads:
         torch.set_num_threads(threads)
     if dry_run:
-        return _estimate(chosen, folder, device, json)
+        return _estimate(chosen(), folder, device, json)
+    from thalweg.train.setup import pick_device
+    from thalweg.train.world import world_of
+
+    kind = str(pick_device(device))
+    with world_of(kind, shard=shard) as (world, where):
+        asked = world.share(chosen)
+        word = world.share(lambda: _begun(asked, folder, fresh))
+        if word != "already done":
+            _train(asked, folder, world, where, changed_plan, debug_numerics)
+            word = "done"
+        return _done(folder, json, word) if world.leads else 0
+
+
+def _begun(recipe: Recipe, folder: Path, fresh: bool) -> str:
+    """Looks at what is in the folder, and deletes it where a fresh start is asked for."""
+    from thalweg.runs import Run
+
     if fresh:
         _clear(folder)
-    asked = chosen.to_dict()
-    if (folder / "run.json").exists() and (run := Run.resume_or_create(folder, asked)).status == "done":
-        return _done(run, json, "already done")
-    from thalweg.cli.progress import Bar, flag_on_interrupt
-    from thalweg.train.loop import train as run_training
-    from thalweg.train.setup import pick_device, prepare
+    if (folder / "run.json").exists() and Run.resume_or_create(folder, recipe.to_dict()).status == "done":
+        return "already done"
+    return "to do"
 
-    with flag_on_interrupt() as stop, Bar(str(folder), chosen.steps) as bar:
-        where = str(pick_device(device))
-        data = prepare(chosen.data, folder.parent / "data")
-        data = replace(data, changed_plan=changed_plan)
-        data.check(chosen)  # before the folder is made: what does not fit leaves nothing behind
-        run = Run.resume_or_create(folder, asked, steps=chosen.steps)
-        hooks = [bar.hook()]
+
+def _train(recipe: Recipe, folder: Path, world: World, where: str, changed_plan: bool, debug_numerics: bool) -> None:
+    """Trains to the end; the first process prepares data and folder for all.
+
+    Raises:
+        Interrupted: Ctrl-C came.
+    """
+    from contextlib import nullcontext
+    from dataclasses import replace
+
+    from thalweg.cli.progress import Bar, flag_on_interrupt
+    from thalweg.errors import Interrupted
+    from thalweg.runs import Run
+    from thalweg.train.follower import Follower
+    from thalweg.train.loop import train as run_training
+    from thalweg.train.setup import prepare
+
+    def data() -> Data:
+        return replace(prepare(recipe.data, folder.parent / "data"), changed_plan=changed_plan)
+
+    def begin() -> None:
+        made.append(data())
+        made[0].check(recipe)  # before the folder is made: what does not fit leaves nothing behind
+        world.check(recipe)
+        Run.resume_or_create(folder, recipe.to_dict(), steps=recipe.steps)
+
+    made: list[Data] = []
+    bar = Bar(str(folder), recipe.steps)
+    with flag_on_interrupt() as stop, bar if world.leads else nullcontext():
+        world.share(begin)
+        hooks = [bar.hook()] if world.leads else []
         if debug_numerics:
             from thalweg.train.numerics import NumericsHook
 
             hooks.append(NumericsHook())
-        state = run_training(run, data=data, hooks=hooks, device=where, stop=stop)
+        run = (Run if world.leads else Follower).open(folder)
+        state = run_training(run, data=made[0] if made else data(), hooks=hooks, device=where, stop=stop, world=world)
     if state == "interrupted":
+        if not world.leads:
+            raise SystemExit(130)
         raise Interrupted(f"{folder} has a checkpoint")
-    return _done(run, json, "done")
 
 
 def _clear(folder: Path) -> None:
@@ -110,9 +158,11 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _done(run: Any, json: bool, word: str) -> int:
+def _done(folder: Path, json: bool, word: str) -> int:
     from thalweg.cli.output import emit
+    from thalweg.runs import Run
 
+    run = Run.open(folder)
     record = run.records("val_loss")[-1]
     if json:
         emit("train", {"folder": str(run.folder), "status": "done", "final": record})

@@ -29,14 +29,15 @@ class BatchClosure:
 
     Args:
         state: the running training.
-        rows: (batch, context + 1) token ids of this update, or the windows of a data plan.
+        rows: (batch, context + 1) token ids of this update, or the windows of a data plan; with several processes
+            the share of this one. Gradients and losses are means over all of them.
     """
 
     def __init__(self, state: State, rows: np.ndarray | Rows) -> None:
         self._state = state
-        self._micro = micro_batches(rows, state.recipe.batch // state.recipe.accumulate, state.device)
-        scored = [part.scored for part in self._micro]
-        self._shares = [count / max(1, sum(scored)) for count in scored] if any(scored) else None
+        size = state.recipe.batch // state.recipe.accumulate // state.world.size
+        self._micro = micro_batches(rows, size, state.device)
+        self._shares = self._scored_shares(rows)
         self._generator: torch.Generator | None = None
 
     @property
@@ -48,13 +49,15 @@ class BatchClosure:
         """Replaces the gradients by those of the mean loss, clipped as the recipe says; returns the loss."""
         self._state.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self._state.device, dtype=torch.float32)
+        world, model = self._state.world, self._state.model
         for part in range(len(self._micro)):
-            scaled = self._scaled(part)
-            scaled.backward()
+            with world.reducing(model, part == len(self._micro) - 1):
+                scaled = self._scaled(part)
+                scaled.backward()
             total += scaled.detach()
         if self._state.recipe.clip:
             torch.nn.utils.clip_grad_norm_(self._state.model.parameters(), self._state.recipe.clip, foreach=True)
-        return total
+        return world.mean(total)
 
     def loss(self) -> Tensor:
         """The mean loss with its graph, differentiable twice; gradients stay as they are."""
@@ -69,6 +72,18 @@ class BatchClosure:
         with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
             return self._joined([self._sampled(part) for part in range(len(self._micro))])
 
+    def _scored_shares(self, rows: np.ndarray | Rows) -> list[float] | None:
+        """Each part's share of the scored tokens of all processes, times their number; None where all count."""
+        world = self._state.world
+        if isinstance(rows, np.ndarray):
+            return None
+        if world.size == 1:
+            scored = [part.scored for part in self._micro]
+            return [count / max(1, sum(scored)) for count in scored] if any(scored) else None
+        mine = [int((part.targets != IGNORE).sum()) for part in self._micro]
+        all_of_them = sum(sum(counts) for counts in world.gather(mine))
+        return [world.size * count / max(1, all_of_them) for count in mine]
+
     def _rows(self, part: int) -> MicroBatch:
         for hook in self._state.hooks:
             hook.before_part(self._state, part)
@@ -77,7 +92,8 @@ class BatchClosure:
     def _mean(self, part: int) -> Tensor:
         rows = self._rows(part)
         with precision(self._state.recipe.precision, self._state.device):
-            return self._state.model(rows.ids, targets=rows.targets, cu_seqlens=rows.cu_seqlens).loss
+            model = self._state.world.called(self._state.model) if torch.is_grad_enabled() else self._state.model
+            return model(rows.ids, targets=rows.targets, cu_seqlens=rows.cu_seqlens).loss
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
         """The mean loss of the batch from the mean losses of its parts."""
@@ -91,9 +107,10 @@ class BatchClosure:
     def _part(self, part: int) -> Tensor:
         self._state.optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            loss = self._mean(part)
-            loss.backward()
-        return loss.detach()
+            with self._state.world.reducing(self._state.model, True):
+                loss = self._mean(part)
+                loss.backward()
+        return self._state.world.mean(loss.detach())
 
     def _sampled(self, part: int) -> Tensor:
         rows = self._rows(part)

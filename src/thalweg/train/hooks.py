@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from thalweg.schedules.adapter import ScheduleLR
     from thalweg.train.averaging import OnlineEMA
     from thalweg.train.recipe import Recipe
+    from thalweg.train.world import World
 
 __all__ = ["AverageHook", "Hook", "State"]
+
+
+def _alone() -> World:
+    from thalweg.train.world import World
+
+    return World()
 
 
 @dataclass(slots=True)
@@ -32,6 +39,7 @@ class State:
         step: finished updates.
         hooks: called at fixed points, in this order.
         data: fingerprints of corpus and tokenizer.
+        world: the processes that train together.
     """
 
     recipe: Recipe
@@ -43,6 +51,7 @@ class State:
     step: int = 0
     hooks: tuple[Hook, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
+    world: World = field(default_factory=_alone)
 
 
 class Hook:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from thalweg.data.plan import Rows
 from thalweg.errors import InputError
 from thalweg.runs import Run, Sink
-from thalweg.train.checkpoint import load_checkpoint, save_checkpoint
+from thalweg.train.checkpoint import load_checkpoint, save_checkpoint, save_sharded
 from thalweg.train.closure import BatchClosure
 from thalweg.train.hooks import Hook, State
 from thalweg.train.recipe import Recipe
 from thalweg.train.setup import Data, build, prepare
+from thalweg.train.world import World
 
 __all__ = ["Diverged", "train"]
 
@@ -34,6 +37,7 @@ def train(
     sinks: Sequence[Sink] = (),
     device: str = "cpu",
     stop: Callable[[], bool] = lambda: False,
+    world: World | None = None,
 ) -> str:
     """Trains the recipe of ``run`` to its end, from its newest checkpoint if there is one.
 
@@ -44,6 +48,8 @@ def train(
         sinks: outside trackers that receive every record as well.
         device: "cpu", "cuda", "mps" or "auto" (the best there is).
         stop: asked before each update; when true, a checkpoint is written and training ends.
+        world: the processes that train together, each with this call and the same files; all but the first have a
+            ``Follower`` for the run.
 
     Returns:
         "done" or "interrupted".
@@ -55,19 +61,20 @@ def train(
     """
     recipe = Recipe.from_dict(run.recipe)
     data = prepare(recipe.data, run.folder.parent / "data") if data is None else data
-    state = build(recipe, data, device=device, hooks=hooks)
+    state = build(recipe, data, device=device, hooks=hooks, world=world)
     batches, rates = data.batches(recipe), recipe.rates()
     with run.attempt(device=str(state.device), sinks=sinks) as attempt:
         _restore(run, state)
         for hook in state.hooks:
             hook.on_start(state)
         while state.step < recipe.steps:
-            if stop():
+            if state.world.any(stop()):
                 _save(run, state)
                 attempt.interrupt()
                 return "interrupted"
             began = time.perf_counter()
-            metrics = {"loss": _update(state, batches.at(state.step)), "lr": float(rates[state.step])}
+            rows = batches.at(state.step, rank=state.world.rank, world=state.world.size)
+            metrics = {"loss": _update(state, rows), "lr": float(rates[state.step])}
             state.step += 1
             state.scheduler.step()
             for hook in state.hooks:
@@ -84,7 +91,7 @@ def train(
     return "done"
 
 
-def _update(state: State, rows: np.ndarray) -> float:
+def _update(state: State, rows: np.ndarray | Rows) -> float:
     """One optimizer update over all micro-batches; returns the mean loss before it, nats per token."""
     return float(state.optimizer.step(BatchClosure(state, rows)))  # type: ignore[arg-type]  # torch wants a float
 
@@ -114,19 +121,28 @@ def _save(run: Run, state: State) -> None:
         "hooks": {hook.name: hook.state_dict() for hook in state.hooks if hook.name},
         "data": dict(state.data),
     }
+    if not state.world.leads:
+        if state.world.sharded:
+            folder = Path(state.world.share(str))
+            save_sharded(folder, state.model, state.optimizer, extra, state.world)
+        return
     with run.checkpoint_folder(state.step) as folder:
-        save_checkpoint(folder, state.model, state.optimizer, extra)
+        if state.world.sharded:
+            state.world.share(lambda: str(folder))
+            save_sharded(folder, state.model, state.optimizer, extra, state.world)
+        else:
+            save_checkpoint(folder, state.model, state.optimizer, extra)
     if plan.keep:
         run.prune_checkpoints(plan.keep, always=plan.at)
 
 
 def _restore(run: Run, state: State) -> None:
     """Loads the newest checkpoint; hooks get their state back by name."""
-    newest = run.latest_checkpoint()
+    newest = state.world.share(run.latest_checkpoint)
     if newest is None:
         return
     base = state.scheduler.state_dict()["base_lrs"]  # the recipe's: a branch may have another peak than its source
-    extra = load_checkpoint(newest.folder, state.model, state.optimizer)
+    extra = load_checkpoint(newest.folder, state.model, state.optimizer, alone=state.world.size == 1)
     for group, rate in zip(state.optimizer.param_groups, base, strict=True):
         group["base_lr"] = rate
     for name, fingerprint in extra.get("data", {}).items():

@@ -26,6 +26,7 @@ from thalweg.train.depth_hook import DepthHook
 from thalweg.train.hooks import AverageHook, Hook, State
 from thalweg.train.planned import PlanBatches, PlanHook, open_plan, plan_tokenizer, validation_tokens
 from thalweg.train.recipe import DataRecipe, Recipe
+from thalweg.train.world import World
 
 __all__ = ["LOGIT_BYTES", "Data", "build", "pick_device", "precision", "prepare", "window_losses"]
 
@@ -157,15 +158,19 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def build(recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Hook] = ()) -> State:
+def build(
+    recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Hook] = (), world: World | None = None
+) -> State:
     """A freshly initialised training state, before the first update.
 
     Raises:
-        InputError: see ``Data.check``, or two hooks share a name.
+        InputError: see ``Data.check`` and ``World.check``, or two hooks share a name.
     """
-    where = pick_device(device)
+    where, world = pick_device(device), world or World()
     data.check(recipe)
+    world.check(recipe)
     model = LanguageModel(recipe.model, generator=torch.Generator().manual_seed(recipe.seed)).to(where)
+    world.attach(model, where, unused=bool(recipe.depth))
     schedule = parse(recipe.schedule)
     options: dict[str, Any] = {"decay_embeddings": True, **recipe.optimizer}
     sam = options.pop("sam", None)
@@ -190,10 +195,19 @@ def build(recipe: Recipe, data: Data, *, device: str = "cpu", hooks: Sequence[Ho
         optimizer=optimizer,
         scheduler=scheduler,
         device=where,
-        evaluate=lambda: float(window_losses(model, windows, recipe.precision).mean()),
+        evaluate=lambda: float(_validated(model, windows, recipe.precision, world).mean()),
         hooks=own + tuple(hooks),
         data=data.fingerprints,
+        world=world,
     )
+
+
+def _validated(model: LanguageModel, windows: Sequence[torch.Tensor], precise: str, world: World) -> np.ndarray:
+    """``window_losses`` with the batches dealt out to the processes, as many to each: some measure one once more."""
+    turns = -(-len(windows) // world.size)
+    mine = [windows[min(turn * world.size + world.rank, len(windows) - 1)] for turn in range(turns)]
+    each = [world.gather(window_losses(model, [batch], precise)) for batch in mine]
+    return np.concatenate([losses for turn in each for losses in turn][: len(windows)])
 
 
 def _with_sam(base: Optimizer, options: Mapping[str, Any], clip: float) -> SAM:

@@ -66,9 +66,7 @@ class StackedWorkers:
             raise InputError(f"workers={workers} must be at least 1")
         for name, module in model.named_modules():
             if getattr(module, "track_running_stats", False):
-                raise InputError(
-                    f"{name!r} keeps batch statistics, which no worker may change; use group norm"
-                )
+                raise InputError(f"{name!r} keeps batch statistics, which no worker may change; use group norm")
         self.model, self.workers, self.loss = model, workers, _Loss(model, loss_fn)
         self.weights = {
             name: nn.Parameter(p.detach().expand(workers, *p.shape).clone())

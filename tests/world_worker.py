@@ -1,0 +1,71 @@
+"""One of two processes that train recipes together: ``python world_worker.py RANK FOLDER``.
+
+FOLDER/recipes.json names what to train: run folder, recipe, how many processes, whether weights are split, and the
+step at which it is stopped. FOLDER/done says that everything ended; results lie in the run folders.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from thalweg.errors import InputError
+from thalweg.runs import Run
+from thalweg.train.follower import Follower
+from thalweg.train.hooks import Hook
+from thalweg.train.loop import train
+from thalweg.train.recipe import Recipe
+from thalweg.train.setup import prepare
+from thalweg.train.world import World
+
+
+class Count(Hook):
+    """Asks for a stop after so many updates of the whole run, in the last process."""
+
+    step = 0
+
+    def after_step(self, state, metrics) -> None:
+        self.step = state.step
+
+
+def one(folder: Path, job: dict, world: World) -> str:
+    recipe, count = Recipe.from_dict(job["recipe"]), Count()
+    if world.leads:
+        Run.resume_or_create(folder / job["folder"], job["recipe"], steps=recipe.steps)
+    if world.size > 1:
+        dist.barrier()
+    run = (Run if world.leads else Follower).open(folder / job["folder"])
+    return train(
+        run,
+        data=prepare(recipe.data, folder / "data"),
+        hooks=(count,),
+        stop=lambda: world.rank == world.size - 1 and 0 < job["stop"] <= count.step,
+        world=world,
+    )
+
+
+def main(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    rendezvous = f"file://{folder / 'rendezvous'}"
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    said = []
+    for job in json.loads((folder / "recipes.json").read_text()):
+        dist.barrier()
+        world = World(rank, 2, shard=job.get("shard", False)) if job["processes"] == 2 else World()
+        if rank == 0 or job["processes"] == 2:
+            try:
+                said.append(one(folder, job, world))
+            except InputError as error:
+                said.append(str(error))
+    dist.barrier()
+    dist.destroy_process_group()
+    (folder / f"said{rank}.json").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
