@@ -13,6 +13,7 @@ from thalweg.launch.sweep import Contender, Regime, Sweep, load_sweep, recipe_of
 from thalweg.launch.sweep_report import sweep_report
 from thalweg.launch.sweeping import SweepRunner
 from thalweg.laws.final_losses import fit_final_losses
+from thalweg.laws.hyper_scaling import fit_hyper_scaling, nearest_on_grid
 from thalweg.runs.ledger import read_ledger
 
 ADAMW = Contender(start={"lr": 0.01, "warmup": 0.1, "beta2": 0.95}, grid={"lr": (0.01, 0.03)})
@@ -117,6 +118,33 @@ def test_ctrl_c_and_the_same_call_end_where_an_uninterrupted_sweep_ends(make, he
     }
     keys = [record["key"] for record in read_ledger(parts)]
     assert len(keys) == len(set(keys))
+
+
+def test_phases_on_a_surface_with_a_known_optimum(make, monkeypatch, tmp_path):
+    """The best rate falls with the budget, the best beta2 is .98 always."""
+    trained: dict[int, list[dict[str, Any]]] = {}
+    best = {512: 0.08, 1024: 0.04, 2048: 0.04, 8192: 0.02}
+
+    def losses(self: Any, books: Any, label: str, regime: Any, wanted: Any, *, seed: Any = None) -> list[float]:
+        trained.setdefault(regime.tokens, []).extend(wanted)
+        return [
+            abs(math.log2(w["lr"] / best[regime.tokens])) + abs(w["beta2"] - 0.98) + w["batch"] / 1e6 for w in wanted
+        ]
+
+    monkeypatch.setattr(SweepRunner, "_losses", losses)
+    grid = {"lr": (0.01, 0.02, 0.04, 0.08), "beta2": (0.9, 0.95, 0.98)}
+    contender = Contender(start={"lr": 0.02, "beta2": 0.9}, grid=grid)
+    tunes = ("all", "all", "sensitive", "predicted")
+    regimes = tuple(Regime(tokens, tune=tune) for tokens, tune in zip(best, tunes, strict=True))
+    sweep = make(optimizers={"adamw": contender}, regimes=regimes, confirm=())
+    found = SweepRunner(sweep, tmp_path / "ledger.jsonl").run()
+    assert [found["adamw", k].values["lr"] for k in range(3)] == [0.08, 0.04, 0.04]
+    assert {values["lr"] for values in trained[2048]} == {0.04, 0.08}  # only what phase I keeps
+    assert {values["beta2"] for values in trained[2048]} == {0.98}
+    assert trained[8192] == [found["adamw", 3].values]  # one run, as predicted
+    assert found["adamw", 3].values["beta2"] == 0.98
+    rule = fit_hyper_scaling([1.0] * 3, [512, 1024, 2048], [0.08, 0.04, 0.04])
+    assert found["adamw", 3].values["lr"] == nearest_on_grid(rule.predict(1.0, 8192), grid["lr"])
 
 
 def test_a_report_of_what_is_there_so_far(make, here, tmp_path):

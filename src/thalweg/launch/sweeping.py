@@ -1,8 +1,9 @@
 """Runs a sweep: phases in order, runs through the local pool, every result in the ledger before the next round.
 
 Source: arXiv 2509.02046, phases I to III.
-Differs: 1. phase II starts at the best of the last fully tuned regime; 2. in phase III numbers are predicted by the
-``log`` form of ``laws.hyper_scaling`` and put on their grid; what is no number, or is not sensitive, stays.
+Differs: 1. phase II starts at the best of the last fully tuned regime; 2. in phase III sensitive numbers are predicted
+by the ``log`` form of ``laws.hyper_scaling`` and put on their grid, other sensitive values are those of the regime nearest
+in tokens, and what is not sensitive has the value that serves all.
 """
 
 from __future__ import annotations
@@ -142,13 +143,17 @@ class SweepRunner:
         return sensitive_hyperparameters({n: near_best(cell.runs, self.sweep.tolerance) for n, cell in full.items()})
 
     def _predicted(self, label: str, regime: Regime, tuned: Mapping[int, Found]) -> Values:
-        """Every number with a grid from the other regimes' best, the rest from the nearest of them in tokens."""
+        """Sensitive numbers from the other regimes' best, the rest as the module says."""
+        full = {number: cell for number, cell in tuned.items() if self.sweep.regimes[number].tune == "all"}
+        kept = self._sensitivity(full)
         sizes = [float(self.sweep.parameters(self.sweep.regimes[n])) for n in tuned]
         ratios = [self.sweep.regimes[n].tokens / size / 20 for n, size in zip(tuned, sizes, strict=True)]
         size = float(self.sweep.parameters(regime))
         nearest = min(tuned, key=lambda n: abs(math.log(self.sweep.regimes[n].tokens / regime.tokens)))
-        values = dict(tuned[nearest].values)
-        for name, grid in self.sweep.space(label).grids.items():
+        values = {**tuned[nearest].values, **kept.fixed}
+        grids = self.sweep.space(label).grids
+        for name in kept.sensitive:
+            grid = grids[name]
             best = [cell.values[name] for cell in tuned.values()]
             if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (*best, *grid)):
                 rule = fit_hyper_scaling(sizes, ratios, best)
