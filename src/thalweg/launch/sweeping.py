@@ -2,8 +2,8 @@
 
 Source: arXiv 2509.02046, phases I to III.
 Differs: 1. phase II starts at the best of the last fully tuned regime; 2. in phase III sensitive numbers are predicted
-by the ``log`` form of ``laws.hyper_scaling`` and put on their grid, other sensitive values are those of the regime nearest
-in tokens, and what is not sensitive has the value that serves all.
+by the ``log`` form of ``laws.hyper_scaling`` and put on their grid, other sensitive values are those of the regime
+nearest in tokens, and what is not sensitive has the value that serves all.
 """
 
 from __future__ import annotations
