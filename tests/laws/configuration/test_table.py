@@ -8,6 +8,7 @@ import pytest
 from thalweg.errors import InputError
 from thalweg.laws.chinchilla_size import ChinchillaSize, SizeTable
 from thalweg.laws.configuration import OFFICIAL, ConfigTable, fit_baseline, parse_config, read_configurations
+from thalweg.laws.configuration.coupled import Coupled, fit_coupled
 
 TEXT = """optimizer,params [M],tokens [B],lr,batch,weight_decay,loss,run_name,ncpl_split
 adamw,134.217728,2.684,0.008,128,0.1,3.5,a,train
@@ -115,3 +116,16 @@ def test_published_counts(shared_data):
     for table in (steplaw, marin):
         largest = table.part("train").numbers["params"].max()
         assert (table.part("ood_val").numbers["params"] > largest).all()
+
+
+def test_the_coupled_law_is_found_and_contains_the_chinchilla_law():
+    n, d = (part.ravel() for part in np.meshgrid([1e8, 3e8, 9e8], np.geomspace(2e9, 5e10, 8)))
+    truth = Coupled(E=1.7, A=600.0, alpha=0.34, B=600.0, beta=0.3, gamma=0.6)
+    found = fit_coupled(SizeTable(n, d, truth.predict(n, d)))
+    far = np.array(2e9), np.array(1e11)
+    assert found.predict(*far) == pytest.approx(truth.predict(*far), abs=5e-3)
+    plain = ChinchillaSize(E=1.7, A=300.0, alpha=0.34, B=400.0, beta=0.28)
+    same = Coupled(1.7, 300.0, 0.34, 400.0, 0.28, 1.0)
+    assert same.predict(n, d) == pytest.approx(plain.predict(n, d))
+    with pytest.raises(InputError, match="at least 6"):
+        fit_coupled(SizeTable(n[:5], d[:5], truth.predict(n, d)[:5]))

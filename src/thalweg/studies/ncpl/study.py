@@ -25,6 +25,7 @@ the tables are absent the study says so.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ GPU = Config(epochs=60, checkpoint="checkpoints/SmolLM2-135M")
 def run(config: Config, *, seed: int, device: str, folder: Path) -> Iterator[Record]:
     """Yields a record a source, backbone and split, and one that holds predictions for the figure."""
     if not Path(config.tables).is_dir():
+        print(ABSENT, file=sys.stderr)
         yield {"kind": "absent", "sentence": ABSENT}
         return
     for source, (file, target) in SOURCES.items():
