@@ -15,9 +15,9 @@ end. Each seed gives eight numbers, each of which must exceed 0:
 
 Each is tested over seeds at 2 standard errors (``studies.base.decide``); communication has no spread. The claim is
 reproduced if all exceed 0 so, not reproduced if one falls below so, else inconclusive. The effect reported is network,
-constant. Sizes, rates and alpha were chosen on seed 100, with half the network's steps; the toy's numbers at one setting
-were known from the specification. Without a part in the verdict: accuracy against constant H, held-out and clean
-training loss.
+constant. Sizes, rates and alpha were chosen on seed 100, with half the network's steps; the toy's numbers at one
+setting were known from the specification. Without a part in the verdict: accuracy against constant H, held-out and
+clean training loss.
 """
 
 from __future__ import annotations
