@@ -95,7 +95,7 @@ def toy_records(config: Toy, seed: int, device: str) -> Iterator[Record]:
     shape = (config.workers, config.pairs)
     arms.train([(2.0 * torch.randint(2, shape, generator=draws)).to(device)] for _ in rates)
     for found, placed in arms.ends(copy.deepcopy(model)):
-        traces = toy.sharpness(toy.project(placed.pairs.detach().double().cpu().numpy()))
+        traces = toy.sharpness(toy.project(placed.get_parameter("pairs").detach().double().cpu().numpy()))
         error = traces.std(ddof=1) / np.sqrt(len(traces))
         yield {"part": "toy", **found, "trace": float(traces.mean()), "error": float(error)}
 
