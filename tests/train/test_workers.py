@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch.nn.functional import cross_entropy
 
 import local_worker
 import rounds_worker
 from thalweg.errors import InputError
-from thalweg.train.local_hook import worker_data
+from thalweg.runs import Run
+from thalweg.train.local_hook import LocalHook, worker_data
 from thalweg.train.local_updates import LocalUpdates, constant_period
+from thalweg.train.loop import train
 from thalweg.train.recipe import CheckpointRecipe
 from thalweg.train.stacked import StackedWorkers
 from thalweg.train.workers import Rounds, WorkerMean, start_alike
@@ -76,6 +80,55 @@ def test_the_loop_resumes_from_the_newest_common_step(found):
     first, second = (one["loops"]["whole"] for one in found)
     assert [row[1] for row in first] != [row[1] for row in second]  # rows of their own
     assert [row[3] for row in first] == [row[3] for row in second]  # one mean, also within a round
+
+
+@pytest.fixture
+def alone(tmp_path) -> Iterator[Path]:
+    """A group of this process only."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    yield tmp_path / "rounds"
+    dist.destroy_process_group()
+
+
+def test_rounds_are_kept_as_many_as_said_and_only_at_their_ends(alone):
+    model = local_worker.build()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    updates, rounds = LocalUpdates(constant_period(2), steps=9, mean=WorkerMean()), Rounds(alone, keep=2)
+    assert rounds.load(updates, model, optimizer) is None
+    weights = [p.data for p in model.parameters()]
+    for step in range(7):
+        weights[0].fill_(step)
+        if updates.after_step(weights, lr=0.1):
+            rounds.save(updates, model, optimizer, {"position": step})
+    assert rounds.complete() == [2, 3]
+    with pytest.raises(InputError, match="1 steps are left"):
+        rounds.save(updates, model, optimizer)
+    again = LocalUpdates(constant_period(2), steps=9)
+    assert rounds.load(again, model, optimizer) == {"position": 5}
+    assert (again.step, again.averages, float(weights[0].max())) == (6, 3, 5.0)
+    for home in alone.iterdir():
+        home.rename(home.with_name(home.name.replace("of-1", "of-4")))
+    with pytest.raises(InputError, match="round-00000003-of-4, here are 1 workers"):
+        rounds.load(again, model, optimizer)
+    with pytest.raises(InputError, match="keep=0"):
+        Rounds(alone, keep=0)
+
+
+def test_mean_of_several_widths(alone):
+    mean = WorkerMean()
+    tensors = [torch.ones(3, dtype=dtype) for dtype in (torch.bfloat16, torch.float64, torch.float32)]
+    mean(tensors)
+    assert [tensor.sum() for tensor in tensors] == [3, 3, 3]
+    assert (mean.calls, mean.bytes) == (1, (3 + 3) * 4 + 3 * 8)
+
+
+@pytest.mark.parametrize(("keep", "steps", "match"), [(1, 20, "checkpoint.keep = 1"), (2, 7, "steps=7")])
+def test_the_hook_refuses_what_would_not_resume(alone, tiny, tiny_data, keep, steps, match):
+    recipe = tiny(checkpoint=CheckpointRecipe(every=5, keep=keep))
+    updates = LocalUpdates(constant_period(2), steps=steps, mean=WorkerMean())
+    run = Run.create(alone, recipe.to_dict())
+    with pytest.raises(InputError, match=match):
+        train(run, data=tiny_data, hooks=[LocalHook(updates)])
 
 
 def test_workers_rows_are_those_of_the_whole_batch(tiny, tiny_data):

@@ -1,7 +1,7 @@
 """Local updates with one worker a process: the mean over processes, a common start, rounds a dead worker goes back to.
 
     mean    weights of all tensors in one flat vector, one all-reduce, divided by the number of workers
-    store   FOLDER/round-N/worker-K, whole or not there; a round counts when every worker's part is there
+    store   FOLDER/round-N-of-K/worker-k, whole or not there; a round counts when every worker's part is there
 
 Each process calls ``torch.distributed.init_process_group`` first, as under torchrun: gloo on CPU, NCCL on GPU. A worker
 that dies ends its peers' all-reduce; torchrun starts all of them again, and ``Rounds.load`` puts each back to the
@@ -117,24 +117,27 @@ class Rounds:
         """
         if updates.left:
             raise InputError(f"a round is under way, {updates.left} steps are left: save when after_step returned True")
-        home = self.folder / f"round-{updates.averages:08d}"
+        home = self._home(updates.averages)
         part, final = home / f".worker-{self.rank}.part", home / f"worker-{self.rank}"
         for stale in (part, final):
             shutil.rmtree(stale, ignore_errors=True)
         part.mkdir(parents=True)
-        save_checkpoint(part, model, optimizer, {"updates": updates.state_dict(), "size": self.size} | {"extra": extra})
+        save_checkpoint(part, model, optimizer, {"updates": updates.state_dict(), "extra": extra})
         part.rename(final)
         sync_folder(home)
         dist.barrier(self.group)
         if self.rank == 0:
             for old in self.complete()[: -self.keep]:
-                shutil.rmtree(self.folder / f"round-{old:08d}")
+                shutil.rmtree(self._home(old))
+
+    def _home(self, number: int) -> Path:
+        return self.folder / f"round-{number:08d}-of-{self.size}"
 
     def complete(self) -> list[int]:
         """The rounds of which every worker's part is there, oldest first."""
-        found = sorted(int(home.name.removeprefix("round-")) for home in self.folder.glob("round-*"))
+        found = sorted(int(home.name.split("-")[1]) for home in self.folder.glob(f"round-*-of-{self.size}"))
         parts = [f"worker-{rank}" for rank in range(self.size)]
-        return [n for n in found if all((self.folder / f"round-{n:08d}" / part).is_dir() for part in parts)]
+        return [n for n in found if all((self._home(n) / part).is_dir() for part in parts)]
 
     def load(self, updates: LocalUpdates, model: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
         """Puts this worker back to the newest complete round; every worker calls it.
@@ -143,17 +146,21 @@ class Rounds:
             What ``save`` was given as ``extra`` ({} without); None where no round is complete: start anew.
 
         Raises:
-            InputError: the round was saved by another number of workers, or is damaged.
+            InputError: all rounds are of another number of workers, or the newest is damaged.
         """
         chosen: list[Any] = [max(self.complete(), default=None)]
         dist.broadcast_object_list(
             chosen, src=dist.get_global_rank(self.group, 0) if self.group else 0, group=self.group
         )
         if chosen[0] is None:
+            others = sorted(
+                home.name for home in self.folder.glob("round-*") if not home.name.endswith(f"-of-{self.size}")
+            )
+            if others:
+                raise InputError(
+                    f"{self.folder} holds {others[-1]}, here are {self.size} workers: start as many as it had"
+                )
             return None
-        home = self.folder / f"round-{chosen[0]:08d}"
-        found = load_checkpoint(home / f"worker-{self.rank}", model, optimizer)
-        if found["size"] != self.size:
-            raise InputError(f"{home} is of {found['size']} workers, here are {self.size}: start as many")
+        found = load_checkpoint(self._home(chosen[0]) / f"worker-{self.rank}", model, optimizer)
         updates.load_state_dict(found["updates"])
         return found["extra"] or {}
