@@ -4,6 +4,7 @@
 
 Reads ../shared/data/pretraining-logs. For each source and backbone: fitted to the split "train", scored on "in_val"
 (unseen cells of the fitted sizes) and "ood_val" (larger models), beside the paper's Chinchilla constants and our fit.
+The default also fitted to "train" and "in_val" together, all runs of the small sizes: it needs no validation rows.
 Then the folds inside the training rows, which are what choices were made on: the largest size left out, and for Marin
 the longer runs of its larger size.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +42,16 @@ def fitted(table: ConfigTable, backbone: str) -> tuple[ConfigurationLaw, float]:
     return law, time.process_time() - began
 
 
-def splits(source: str, table: ConfigTable, backbone: str) -> list[dict]:
+def splits(source: str, table: ConfigTable, backbone: str, *, whole: bool = False) -> list[dict]:
+    if whole:
+        table = replace(table, split=["train" if name == "in_val" else name for name in table.split])
     law, seconds = fitted(table, backbone)
     rows = []
-    for split in ("in_val", "ood_val"):
+    for split in ("ood_val",) if whole else ("in_val", "ood_val"):
         held = table.part(split)
         chi = OFFICIAL[source].predict(held.numbers["params"], held.numbers["tokens"])
-        row = {"source": source, "backbone": backbone, "split": split, "cpu_seconds": seconds}
-        row |= asdict(score(law, held))
+        row = {"source": source, "backbone": backbone, "whole": whole, "split": split}
+        row |= asdict(score(law, held)) | {"cpu_seconds": seconds}
         row |= {
             "official_mae": float(np.abs(chi - held.losses).mean()),
             "official_spearman": spearman(chi, held.losses),
@@ -84,10 +87,13 @@ def main() -> None:
     result: dict = {"goal": GOAL, "torch": torch.__version__, "splits": [], "folds": []}
     for backbone in asked.backbones.split(","):
         for source, table in tables.items():
-            for row in splits(source, table, backbone):
+            parts = splits(source, table, backbone)
+            parts += splits(source, table, backbone, whole=True) if backbone == "surface" else []
+            for row in parts:
                 result["splits"].append(row)
+                name = f"{source} {backbone}{' whole' * row['whole']}"
                 print(
-                    f"{source} {backbone} {row['split']}: rank {row['spearman']:.4f} (Chinchilla "
+                    f"{name} {row['split']}: rank {row['spearman']:.4f} (Chinchilla "
                     f"{row['official_spearman']:.4f}), MAE {row['mae']:.4f} ({row['official_mae']:.4f}; ours "
                     f"{row['baseline_mae']:.4f}), bias {row['bias']:+.4f}, {row['cpu_seconds']:.0f} CPU s",
                     flush=True,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 COLOURS = {"official": "#999999", "surface": "#0072B2", "boosted": "#D55E00", "tiny": "#009E73", "hf": "#CC79A7"}
-NAMES = {"official": "Chinchilla law", "surface": "surface (default)", "boosted": "boosted trees"}
+NAMES = {"official": "Chinchilla, paper's constants", "surface": "surface (default)", "boosted": "boosted trees"}
 NAMES |= {"tiny": "small transformer", "hf": "language model"}
 TITLES = {"steplaw": "StepLaw, 537M", "marin": "Marin, 520M and 1.2B"}
 
