@@ -5,14 +5,15 @@ others none is derived, and they are refused unless the rule is named.
 
 Source: arXiv 2205.10287; arXiv 1706.02677 (linear).
 Differs: 1. decoupled weight decay scales (an extension); decay that is part of the gradient does not. 2. moments are
-kept as they are: the second one is then kappa times too large until 1 / (kappa (1 - beta2)) steps are done, and the
-steps meanwhile smaller than they should be, by sqrt(kappa) at most.
+kept as they are unless asked: the second one is then kappa times too large for the next 1 / (kappa (1 - beta2)) steps,
+which are too small meanwhile, by sqrt(kappa) at most. What the equation keeps is v over the variance of the gradient, so
+"continued" divides v and the number of steps by kappa.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -28,6 +29,7 @@ __all__ = ["scale_optimizer", "scale_recipe"]
 
 TORCH_NAMES = {"alpha": "beta"}
 """What a group calls a hyperparameter, where it is another word."""
+SECOND_MOMENTS = {"exp_avg_sq", "max_exp_avg_sq", "square_avg"}
 
 
 def scale_optimizer(
@@ -38,8 +40,9 @@ def scale_optimizer(
     rule: str = "auto",
     include: Collection[str] | None = None,
     schedulers: Sequence[LRScheduler] = (),
+    moments: Literal["kept", "continued"] = "kept",
 ) -> float:
-    """Changes every group of a live optimizer in place for another batch size; its state stays as it is.
+    """Changes every group of a live optimizer in place for another batch size.
 
     Args:
         optimizer: one of this library or of torch, or a wrapper that shares its groups (SAM, SVAG).
@@ -49,6 +52,8 @@ def scale_optimizer(
         include: hyperparameters to change; by default all that the rule changes.
         schedulers: of this optimizer: their base rates change alike. They still count the old steps: the rest of the
             run takes from_batch / to_batch as many, so give a schedule that ends sooner (``scale_schedule``).
+        moments: "kept" leaves the state bit for bit; "continued" divides second moments and step counts by kappa where
+            the square-root rule holds, so that they are those of a run that had this batch from the start.
 
     Returns:
         kappa = to_batch / from_batch.
@@ -57,6 +62,8 @@ def scale_optimizer(
         InputError: a batch that is not above 0, an optimizer without a rule, a decay that would fall below 0; nothing
             has changed then.
     """
+    if moments not in ("kept", "continued"):
+        raise InputError(f"moments={moments!r} must be 'kept' or 'continued'")
     if not (from_batch > 0 and to_batch > 0):
         raise InputError(f"from_batch={from_batch!r} and to_batch={to_batch!r} must be above 0")
     kappa, plans = to_batch / from_batch, []
@@ -84,7 +91,21 @@ def scale_optimizer(
                 group[key].fill_(new[name])
             elif name in new:
                 group[key] = new[name]
+        if moments == "continued" and "eps" in new:
+            for p in group["params"]:
+                _continue(kernel.state.get(p, {}), kappa)
     return kappa
+
+
+def _continue(state: dict[str, Any], kappa: float) -> None:
+    """A parameter's second moments and its count of steps, as the run of the new batch would have them."""
+    for key in SECOND_MOMENTS & state.keys():
+        state[key].div_(kappa)
+    step = state.get("step")
+    if isinstance(step, Tensor):
+        step.copy_((step / kappa).round().clamp(min=1))
+    elif step is not None:
+        state["step"] = max(1, round(step / kappa))
 
 
 def _hyperparameters(
