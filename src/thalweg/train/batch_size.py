@@ -6,8 +6,8 @@ others none is derived, and they are refused unless the rule is named.
 Source: arXiv 2205.10287; arXiv 1706.02677 (linear).
 Differs: 1. decoupled weight decay scales (an extension); decay that is part of the gradient does not. 2. moments are
 kept as they are unless asked: the second one is then kappa times too large for the next 1 / (kappa (1 - beta2)) steps,
-which are too small meanwhile, by sqrt(kappa) at most. What the equation keeps is v over the variance of the gradient, so
-"continued" divides v and the number of steps by kappa.
+which are too small meanwhile, by sqrt(kappa) at most. What the equation keeps is v over the variance of the gradient,
+so "continued" divides v and the number of steps by kappa.
 """
 
 from __future__ import annotations
