@@ -13,6 +13,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "demo": "The main job on the embedded text: pilots, law, prediction, best schedule, proof.  thalweg demo",
     "train": "Train a recipe; resumes if the run exists.  thalweg train recipes/tiny.toml",
+    "launch": "Train several recipes at once: here, on Ray, or by SLURM.  thalweg launch a.toml b.toml --workers 2",
     "fit": "Fit a loss-curve law to logged runs.  thalweg fit curves.csv --train a,b,c --out law.json",
     "predict": "Predict a schedule's loss curve.  thalweg predict law.json --schedule wsd:peak=3e-4 --steps 24000",
     "design": "The schedule of least predicted loss.  thalweg design law.json --steps 24000 --peak 3e-4 --warmup 2000",

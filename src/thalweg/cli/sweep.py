@@ -24,6 +24,7 @@ def sweep(
     workers: int = 2,
     threads: int = 1,
     device: str = "cpu",
+    ray: str = "",
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
@@ -41,6 +42,8 @@ def sweep(
         torch threads in each.
     device
         cpu, cuda or mps, for every run.
+    ray
+        Train on Ray: local, auto or the host:port of a cluster.
     dry_run
         Print how many runs and how much time the first rounds take, and stop.
     json
@@ -56,7 +59,7 @@ def sweep(
     if workers < 1 or threads < 1:
         raise InputError(f"workers = {workers} and threads = {threads} must be at least 1")
     where = ledger or run_root() / file.stem / "ledger.jsonl"
-    runner = SweepRunner(load_sweep(file), where, workers=workers, threads=threads, device=device)
+    runner = SweepRunner(load_sweep(file), where, workers=workers, threads=threads, device=device, ray=ray)
     if dry_run:
         _estimate(runner, json)
         return

@@ -1,4 +1,4 @@
-"""Where many runs go: a local pool of processes, and the pipeline from pilot runs to a proven schedule."""
+"""Where many runs go: a local pool of processes, Ray, SLURM, and the pipeline from pilot runs to a proven schedule."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ _LAZY = {
     "Job": "local",
     "LocalPool": "local",
     "Progress": "local",
+    "RayPool": "ray_pool",
     "SearchSpace": "descent",
+    "Slurm": "slurm",
     "SweepRunner": "sweeping",
     "load_sweep": "sweep",
     "published_space": "search_spaces",
+    "slurm_script": "slurm",
     "sweep_report": "sweep_report",
 }
 
@@ -24,10 +27,13 @@ __all__ = [
     "Job",
     "LocalPool",
     "Progress",
+    "RayPool",
     "SearchSpace",
+    "Slurm",
     "SweepRunner",
     "load_sweep",
     "published_space",
+    "slurm_script",
     "sweep_report",
 ]
 

@@ -71,6 +71,7 @@ class SweepRunner:
         workers: processes.
         threads: torch threads in each.
         device: for every run.
+        ray: where runs are trained if not in a local pool: "local", "auto" or host:port (see ``RayPool``).
         say: receives a line a round.
         on_progress: see ``LocalPool``.
         on_round: called with the number of updates that a round will train.
@@ -81,6 +82,7 @@ class SweepRunner:
     workers: int = 2
     threads: int = 1
     device: str = "cpu"
+    ray: str = ""
     say: Callable[[str], None] = lambda line: None
     on_progress: Callable[[Progress], None] = lambda progress: None
     on_round: Callable[[int], None] = lambda steps: None
@@ -189,9 +191,11 @@ class SweepRunner:
         return [float(known["loss"]) for config in configs if (known := ledger.get(config))]
 
     def _pool(self) -> LocalPool:
+        from thalweg.launch.ray_pool import pool_at
         from thalweg.train.loop import Diverged
 
-        return LocalPool(
+        return pool_at(
+            self.ray,
             workers=self.workers,
             threads=self.threads,
             device=self.device,

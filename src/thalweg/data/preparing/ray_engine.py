@@ -17,11 +17,46 @@ from typing import Any
 
 from thalweg.errors import InputError, Interrupted, MissingExtra
 
-__all__ = ["RayEngine"]
+__all__ = ["RayEngine", "join_ray", "quiet"]
 
 OBJECT_STORE = 128 << 20
 """Bytes of a local Ray's object store; only part numbers and counts go through it."""
 SECONDS_TO_CONNECT = 3.0
+
+
+def join_ray(workers: int = 0, address: str = "") -> tuple[Any, bool]:
+    """Ray, ready for tasks, and whether it was started or joined here (then ``shutdown`` is the caller's to call).
+
+    Args:
+        workers: CPUs of a local Ray; 0 takes all.
+        address: see ``RayEngine``.
+
+    Raises:
+        InputError: nothing answers at the address.
+        MissingExtra: Ray is not installed.
+    """
+    try:
+        with quiet():
+            import ray
+    except ImportError:
+        raise MissingExtra("ray", "scale") from None
+    if address and address != "auto":
+        _check_reachable(address)
+    if ray.is_initialized():
+        return ray, False
+    options: dict[str, Any] = {"address": address} if address else {"address": "local"}
+    if not address:
+        options |= {"num_cpus": workers or os.cpu_count(), "object_store_memory": OBJECT_STORE}
+        options |= {"include_dashboard": False}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        with quiet():
+            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"address = {address!r}: no Ray cluster to join ({reason}): start one first") from None
+    return ray, True
 
 
 class RayEngine:
@@ -37,30 +72,9 @@ class RayEngine:
     """
 
     def __init__(self, workers: int = 0, address: str = "") -> None:
-        try:
-            with _quiet():
-                import ray
-                import ray.data
-        except ImportError:
-            raise MissingExtra("ray", "scale") from None
-        if address and address != "auto":
-            _check_reachable(address)
-        self._ray = ray
-        self._ours = not ray.is_initialized()
-        if not self._ours:
-            return
-        options: dict[str, Any] = {"address": address} if address else {"address": "local"}
-        if not address:
-            options |= {"num_cpus": workers or os.cpu_count(), "object_store_memory": OBJECT_STORE}
-            options |= {"include_dashboard": False}
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            with _quiet():
-                ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise InputError(f"address = {address!r}: no Ray cluster to join ({reason}): start one first") from None
+        self._ray, self._ours = join_ray(workers, address)
+        with quiet():
+            import ray.data  # noqa: F401
 
     def run(self, job: Callable[[int], dict], numbers: Sequence[int], done: Callable, stop: Callable) -> dict:
         """See ``engines.Engine``."""
@@ -90,7 +104,7 @@ class RayEngine:
                 "failed": [failed for _, failed in outcomes],
             }
 
-        with _quiet():
+        with quiet():
             context = self._ray.data.DataContext.get_current()
             context.enable_progress_bars = False
             context.print_on_execution_start = False
@@ -101,7 +115,7 @@ class RayEngine:
     def close(self) -> None:
         """Ends a Ray that was started here."""
         if self._ours:
-            with _quiet():
+            with quiet():
                 self._ray.shutdown()
 
 
@@ -139,8 +153,8 @@ def _check_reachable(address: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Ray's warnings about itself from the caller; they are no part of a preparation."""
+def quiet() -> Iterator[None]:
+    """Keeps Ray's warnings about itself from the caller; they are no part of what it does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with suppress(ImportError):
