@@ -95,3 +95,14 @@ def test_refusals_are_one_sentence(law, table, capsys, words, said):
     assert printed.out == ""
     assert said in printed.err
     assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_a_curve_at_points(tmp_path, capsys):
+    path = ConfigurationLaw.fit(sweep(150, curves=True), members=2).save(tmp_path / "law.json")
+    words = ["predict", str(path), "--config", CONFIG, "--points", "4", "--csv", str(tmp_path / "curve.csv"), "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)["result"]
+    assert found["curve"]["frac"] == [0.25, 0.5, 0.75, 1.0]
+    rows = list(csv.DictReader((tmp_path / "curve.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == found["curve"]["loss"]
+    assert found["curve"]["loss"][-1] == pytest.approx(found["final_loss"], abs=1e-9)

@@ -96,7 +96,7 @@ class Encoder:
         inputs = np.zeros((len(table), len(self.means)))
         for j, (field, means) in enumerate(self.means.items()):
             centre = np.array([np.nan if mean is None else mean for mean in means])[category]
-            column = columns.get(field, np.full(len(table), np.nan))
+            column = _frac(table) if field == "frac" else columns.get(field, np.full(len(table), np.nan))
             inputs[:, j] = np.nan_to_num((column - centre) / self.deviations[field])
         count = 3 if self.curves else 2
         unit = np.array(UNIT[coordinates])[:count]
