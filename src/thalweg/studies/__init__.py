@@ -27,6 +27,7 @@ STUDIES: dict[str, str] = {
     "path-attention": "thalweg.studies.path_attention.study",
     "power-law-composition": "thalweg.studies.power_law_composition.study",
     "proxy-small-lr": "thalweg.studies.proxy_small_lr.study",
+    "qsr": "thalweg.studies.qsr.study",
     "raptr": "thalweg.studies.raptr.study",
     "river-directions": "thalweg.studies.river_directions.study",
     "rnnprop": "thalweg.studies.rnnprop.study",
