@@ -25,6 +25,7 @@ def train(
     fresh: bool = False,
     changed_plan: bool = False,
     shard: bool = False,
+    track: str = "",
     dry_run: bool = False,
     debug_numerics: bool = False,
     json: bool = False,
@@ -54,6 +55,8 @@ def train(
         Go on even though the data plan or its files are not those of the checkpoint.
     shard
         Under torchrun: split weights and optimizer states among the processes (FSDP2), not a copy in each.
+    track
+        Send records to trackers too: jsonl, tensorboard, wandb (offline), trackio; wandb:PROJECT; several with commas.
     dry_run
         Print the estimate of time, memory and disk, and stop.
     debug_numerics
@@ -87,7 +90,7 @@ def train(
         asked = world.share(chosen)
         word = world.share(lambda: _begun(asked, folder, fresh))
         if word != "already done":
-            _train(asked, folder, world, where, changed_plan, debug_numerics)
+            _train(asked, folder, world, where, changed_plan, debug_numerics, track)
             word = "done"
         return _done(folder, json, word) if world.leads else 0
 
@@ -103,7 +106,9 @@ def _begun(recipe: Recipe, folder: Path, fresh: bool) -> str:
     return "to do"
 
 
-def _train(recipe: Recipe, folder: Path, world: World, where: str, changed_plan: bool, debug_numerics: bool) -> None:
+def _train(
+    recipe: Recipe, folder: Path, world: World, where: str, changed_plan: bool, debug_numerics: bool, track: str
+) -> None:
     """Trains to the end; the first process prepares data and folder for all.
 
     Raises:
@@ -115,6 +120,7 @@ def _train(recipe: Recipe, folder: Path, world: World, where: str, changed_plan:
     from thalweg.cli.progress import Bar, flag_on_interrupt
     from thalweg.errors import Interrupted
     from thalweg.runs import Run
+    from thalweg.runs.trackers import open_sinks
     from thalweg.train.follower import Follower
     from thalweg.train.loop import train as run_training
     from thalweg.train.setup import prepare
@@ -138,7 +144,10 @@ def _train(recipe: Recipe, folder: Path, world: World, where: str, changed_plan:
 
             hooks.append(NumericsHook())
         run = (Run if world.leads else Follower).open(folder)
-        state = run_training(run, data=made[0] if made else data(), hooks=hooks, device=where, stop=stop, world=world)
+        sinks = open_sinks(track, folder, name=run.name, config=run.recipe) if world.leads else []
+        state = run_training(
+            run, data=made[0] if made else data(), hooks=hooks, sinks=sinks, device=where, stop=stop, world=world
+        )
     if state == "interrupted":
         if not world.leads:
             raise SystemExit(130)
