@@ -50,6 +50,14 @@ def test_the_linear_rule(capsys):
     assert capsys.readouterr().out.splitlines()[0].split() == ["batch", "256", "batch", "1024"]
 
 
+def test_a_rule_that_is_not_derived_is_a_trial(capsys):
+    found = document(capsys, *"--optimizer muon --rule square-root --from 256 --to 1024 --lr 0.02".split())
+    assert {name: row["to"] for name, row in found["values"].items()} == pytest.approx(
+        {"weight_decay": 0.2, "lr": 0.04}
+    )
+    assert "no rule is derived for muon" in found["notes"][-1]
+
+
 @pytest.mark.parametrize(("scale", "words"), [(1e6, "the rule holds"), (4096, "not well below"), (1000, "no longer")])
 def test_the_noise_scale_decides_how_far_to_trust(capsys, scale, words):
     found = document(capsys, "--optimizer", "adamw", "--from", 256, "--to", 1024, "--noise-scale", scale)
@@ -79,6 +87,8 @@ def test_a_run_tells_its_noise_scale(capsys, tiny, tiny_data, tmp_path):
     assert found["noise_scale"] == pytest.approx(point["extra"]["noise_scale"])
     assert f"{8 / found['noise_scale']:.3g} of the noise scale" in found["notes"][-1]
     assert "peak=0.01414" in found["values"]["schedule"]["to"]
+    own = document(capsys, *"--optimizer sgd --from 4 --to 8 --lr 0.1 --windows 6 --run".split(), tmp_path / "run")
+    assert (own["values"]["lr"]["to"], own["noise_scale"]) == (0.2, found["noise_scale"])
 
 
 @pytest.mark.parametrize(
@@ -92,6 +102,11 @@ def test_a_run_tells_its_noise_scale(capsys, tiny, tiny_data, tmp_path):
         ("--optimizer adamw --from 8 --to 16 --betas 0.9", "--betas 0.9"),
         ("--optimizer adamw --from 8 --to 16 --noise-scale 0", "--noise-scale 0"),
         ("--optimizer adamw --from 8 --to 16 --out new.toml", "--out new.toml"),
+        ("--optimizer adamw --from 8 --to 16 --lr nan", "lr = nan"),
+        ("--optimizer adamw --from 8 --to 16 --weight-decay -1", "weight_decay = -1"),
+        ("--optimizer adamw --from 8 --to 16 --ema 1.5", "ema = 1.5"),
+        ("--optimizer adamw --from 8 --to 16 --steps -5", "--steps -5"),
+        ("--optimizer adamw --from 8 --to 16 --noise-scale inf", "--noise-scale inf"),
         ("--recipe recipes/tiny.toml --to 64 --lr 0.1", "--lr is the recipe's"),
         ("--recipe recipes/tiny.toml --to 64 --from 8", "--from 8 is not"),
     ],

@@ -261,4 +261,6 @@ def test_recipes_that_are_refused(tiny):
         scale_recipe(tiny(optimizer={"name": "lion"}), 8)
     with pytest.raises(InputError, match="to_batch=0"):
         scale_recipe(tiny(), 0)
+    trial, _ = scale_recipe(tiny(optimizer={"name": "muon"}), 16, rule="square-root")
+    assert trial.optimizer == {"name": "muon", "weight_decay": pytest.approx(0.2)}
     assert scale_recipe(tiny(optimizer={"name": "sgd"}), 8)[0].schedule.startswith("wsd:peak=0.02")

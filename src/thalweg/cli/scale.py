@@ -77,16 +77,16 @@ def scale(
     noise_scale
         Gradient noise scale, in the unit of the batch: noise dominates well below it.
     run
-        Run whose newest checkpoint it is measured at, and whose recipe is taken where none is given.
+        Run whose newest checkpoint it is measured at; its recipe is taken where nothing else is given.
     windows
         Validation sequences that it is measured on.
     json
         Print one JSON object.
     """
+    from thalweg.cli.batch_limits import limit_of, measured, trial, validity
     from thalweg.cli.output import emit, table
     from thalweg.errors import InputError
 
-    source = _recipe(recipe, run)
     given = {
         "lr": lr,
         "betas": _betas(betas),
@@ -96,10 +96,13 @@ def scale(
         "ema": ema,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    lengths = {name: value for name, value in (("warmup", warmup), ("steps", steps), ("tokens", tokens)) if value}
+    lengths = {
+        name: value for name, value in (("warmup", warmup), ("steps", steps), ("tokens", tokens)) if value is not None
+    }
+    source = _recipe(recipe, None if given or lengths or optimizer else run)
     if source is not None and (given or lengths or optimizer):
         word = next(iter(given | lengths | ({"optimizer": optimizer} if optimizer else {}))).replace("_", "-")
-        raise InputError(f"--{word} is the recipe's to say: change it there, or leave --recipe and --run out")
+        raise InputError(f"--{word} is the recipe's to say: change it there, or leave --recipe out")
     if source is None and (optimizer is None or from_ is None):
         raise InputError("give --optimizer and --from, or a --recipe or --run that says both")
     if out is not None and source is None:
@@ -110,7 +113,10 @@ def scale(
         raise InputError(f"--from {from_} is not the recipe's batch = {source.batch}: leave it out")
     if from_ < 1 or to < 1 or context < 1 or windows < 2:
         raise InputError(f"--from {from_}, --to {to} and --context {context} must be at least 1, --windows {windows} 2")
-    if noise_scale is not None and not noise_scale > 0:
+    for name, value in lengths.items():
+        if not 1 <= value < float("inf"):
+            raise InputError(f"--{name} {value:g} must be at least 1")
+    if noise_scale is not None and not 0 < noise_scale < float("inf"):
         raise InputError(f"--noise-scale {noise_scale} must be above 0: samples at which noise equals signal")
     made, notes = None, ()
     if source is not None:
@@ -121,9 +127,9 @@ def scale(
     else:
         rows = _scaled(str(optimizer), rule, given, to / from_) + _lengths(lengths, from_, to, context)
     if noise_scale is None and run is not None:
-        noise_scale = _measured(run, recipe, windows)
-    limit = _limit(source, str(optimizer), rule, given)
-    notes = (*notes, *_validity(from_, to, noise_scale, limit))
+        noise_scale = measured(run, recipe, windows)
+    limit = limit_of(source, str(optimizer), rule, given)
+    notes = (*notes, *validity(from_, to, noise_scale, limit), *trial(source, str(optimizer)))
     if out is not None and made is not None:
         from thalweg.files import write_atomic
 
@@ -169,21 +175,14 @@ def _recipe(path: Path | None, run: Path | None) -> Recipe | None:
 
 def _scaled(name: str, rule: str, given: dict[str, Any], kappa: float) -> list[tuple[str, Any, Any]]:
     """Rows of what is given, and of the optimizer's own defaults where the rule changes them."""
+    from thalweg.cli.batch_limits import option_defaults
     from thalweg.schedules.batch_scaling import BATCH_RULES, batch_rule, scale_hyperparameters
 
     chosen = batch_rule(name) if rule == "auto" else rule
-    old = {k: v for k, v in _defaults(name).items() if k in BATCH_RULES[chosen]} | given
+    old = {k: v for k, v in option_defaults(name).items() if k in BATCH_RULES[chosen]} | given
     new = scale_hyperparameters({"lr": 1.0} | old, kappa, rule=chosen)
     rows = [(key, value, new[key]) for key, value in old.items()]
     return rows if "lr" in old else [("lr, times", 1.0, new["lr"]), *rows]
-
-
-def _defaults(name: str) -> dict[str, Any]:
-    from thalweg.optim import OPTIMIZERS, defaults
-
-    if name in OPTIMIZERS:
-        return {key: value for key, value in defaults(name).items() if key in ("betas", "beta", "eps", "weight_decay")}
-    return {"adam": {"betas": (0.9, 0.999), "eps": 1e-8}, "rmsprop": {"beta": 0.99, "eps": 1e-8}}.get(name, {})
 
 
 def _lengths(given: dict[str, float], old: int, new: int, context: int) -> list[tuple[str, Any, Any]]:
@@ -214,38 +213,6 @@ def _changes(old: Recipe, new: Recipe) -> list[tuple[str, Any, Any]]:
     ]
     plans.append(("checkpoint.at", old.checkpoint.at, new.checkpoint.at))
     return [row for row in (*top, *inner, *plans) if row[1] or row[2]]
-
-
-def _limit(source: Recipe | None, name: str, rule: str, given: dict[str, Any]) -> float:
-    """The largest kappa that the decays allow; infinity under the linear rule."""
-    from thalweg.schedules.batch_scaling import batch_rule, largest_factor
-
-    name = name if source is None else source.optimizer["name"]
-    if (batch_rule(name) if rule == "auto" else rule) == "linear":
-        return float("inf")
-    options = _defaults(name) | (given if source is None else source.optimizer)
-    return largest_factor({key: options[key] for key in ("betas", "beta") if key in options})
-
-
-def _validity(old: int, new: int, noise: float | None, limit: float) -> tuple[str, ...]:
-    """Sentences on how far the rule holds."""
-    notes = [f"the decays allow a batch up to {limit * old:,.0f}"] if limit < float("inf") else []
-    if noise is None:
-        return (*notes, "the rule holds while the batch is well below the noise scale: give --noise-scale or --run")
-    worst = max(old, new) / noise
-    said = f"the larger batch is {worst:.3g} of the noise scale {noise:.4g}"
-    if worst >= 1:
-        return (*notes, f"warning: {said}: noise no longer dominates there and the rule does not hold, stay well below")
-    return (*notes, f"warning: {said}, not well below it: try it first" if worst > 0.1 else f"{said}: the rule holds")
-
-
-def _measured(run: Path, recipe: Path | None, windows: int) -> float:
-    """The noise scale at the newest checkpoint, in sequences."""
-    from thalweg.cli.measure import find, measure_one
-
-    _, where, shards, chosen = find(run, recipe)
-    options = {"device": "cpu", "windows": windows, "batch": 8, "products": 0, "params": "*", "dtype": None}
-    return float(measure_one(where, shards, chosen, ["noise"], **options)["noise"].extra["noise_scale"])
 
 
 def _text(value: Any) -> str:

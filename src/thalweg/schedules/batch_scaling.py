@@ -23,7 +23,7 @@ import numpy as np
 
 from thalweg.errors import InputError, suggest
 
-__all__ = ["BATCH_RULES", "batch_rule", "largest_factor", "resample", "scale_hyperparameters"]
+__all__ = ["BATCH_RULES", "OPTIMIZER_RULES", "batch_rule", "largest_factor", "resample", "scale_hyperparameters"]
 
 BATCH_RULES: dict[str, tuple[str, ...]] = {
     "square-root": ("lr", "betas", "beta", "eps", "weight_decay", "ema"),
@@ -68,7 +68,8 @@ def scale_hyperparameters(
         All of ``given``, what the rule includes changed.
 
     Raises:
-        InputError: kappa not positive, an unknown rule or name, or kappa so large that a decay would fall below 0.
+        InputError: kappa not positive, an unknown rule or name, a value out of range, or kappa so large that a decay
+            would fall below 0.
     """
     _check_factor(kappa)
     if rule not in BATCH_RULES:
@@ -76,6 +77,8 @@ def scale_hyperparameters(
     for name in (*given, *(include or ())):
         if name not in KNOWN:
             raise InputError(f"hyperparameter {name!r} is not known: {suggest(name, KNOWN)}")
+        if name in given:
+            _check_value(name, given[name])
     chosen = set(BATCH_RULES[rule] if include is None else include)
     power = 0.5 if rule == "square-root" else 1.0
     if "momentum" in chosen and "momentum" in given:
@@ -96,6 +99,13 @@ def scale_hyperparameters(
 def _check_factor(kappa: float) -> None:
     if not (isinstance(kappa, (int, float)) and math.isfinite(kappa) and kappa > 0):
         raise InputError(f"kappa = {kappa!r} must be a finite number above 0: the new batch size over the old")
+
+
+def _check_value(name: str, value: Any) -> None:
+    if name in ("lr", "eps", "weight_decay") and not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{name} = {value!r} must be a finite number of at least 0")
+    if name == "ema" and not 0 <= value < 1:
+        raise InputError(f"ema = {value!r} must lie in [0, 1)")
 
 
 def _decay(name: str, beta: float, kappa: float) -> float:

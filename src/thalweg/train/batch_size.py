@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from thalweg.errors import InputError
 from thalweg.schedules import parse
-from thalweg.schedules.batch_scaling import BATCH_RULES, batch_rule, scale_hyperparameters
+from thalweg.schedules.batch_scaling import BATCH_RULES, OPTIMIZER_RULES, batch_rule, scale_hyperparameters
 from thalweg.schedules.scaled import scale_schedule, scaled_steps
 from thalweg.train.recipe import CheckpointRecipe, EvaluationRecipe, Recipe
 
@@ -132,7 +132,7 @@ def scale_recipe(recipe: Recipe, to_batch: int, *, rule: str = "auto") -> tuple[
     Args:
         recipe: of the run at its batch.
         to_batch: sequences of an update, >= 1.
-        rule: "square-root", "linear" or "auto".
+        rule: "square-root", "linear" or "auto"; of an optimizer that has none, a named one changes rate and decay only.
 
     Returns:
         The new recipe, and what it leaves as it was though it may matter, a sentence each.
@@ -147,7 +147,8 @@ def scale_recipe(recipe: Recipe, to_batch: int, *, rule: str = "auto") -> tuple[
     options, kappa = dict(recipe.optimizer), to_batch / recipe.batch
     chosen = batch_rule(options["name"]) if rule == "auto" else rule
     filled = defaults(options["name"]) | options
-    old = {name: filled[name] for name in ("betas", "beta", "eps", "weight_decay") if name in filled}
+    known = ("betas", "beta", "eps", "weight_decay") if options["name"] in OPTIMIZER_RULES else ("weight_decay",)
+    old = {name: filled[name] for name in known if name in filled}
     old = {name: value for name, value in old.items() if name in BATCH_RULES.get(chosen, ())}
     new = scale_hyperparameters(old | {"lr": 1.0, "ema": recipe.ema}, kappa, rule=chosen)
     factor, ema = new.pop("lr"), new.pop("ema")
