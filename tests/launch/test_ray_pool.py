@@ -7,15 +7,19 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from thalweg.errors import InputError, Interrupted, MissingExtra
+from thalweg.launch import sweeping
 from thalweg.launch.local import Job
 from thalweg.launch.ray_pool import RayPool
+from thalweg.launch.sweep import Contender, Regime, Sweep
 from thalweg.runs import Run
+from thalweg.runs.ledger import read_ledger
 from thalweg.train.fork import shared_steps
 from thalweg.train.loop import Diverged, train
 
@@ -117,6 +121,43 @@ def test_a_failing_job_says_why_or_is_tolerated(ray, tmp_path, tiny):
     with pytest.raises(InputError, match="vocab_size = 32 does not cover"), RayPool(workers=1) as pool:
         pool.run([Job(tmp_path / "small", small)])
     assert not (tmp_path / "small").exists()
+
+
+class Here:
+    """The pool of a sweep that trains in this process."""
+
+    def __init__(self, **options: Any) -> None:
+        self.tolerate = options["tolerate"]
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, jobs: Any) -> None:
+        for job in jobs:
+            with suppress(*self.tolerate):
+                train(Run.resume_or_create(job.folder, job.recipe.to_dict(), steps=job.recipe.steps))
+
+
+def test_a_sweep_leaves_the_same_ledger(ray, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(sweeping, "LocalPool", Here)
+    adamw = Contender(start={"lr": 0.01}, grid={"lr": (0.01, 0.03, 1e30)})
+    sweep = Sweep(tiny(), regimes=(Regime(512),), optimizers={"adamw": adamw}, confirm=(1,))
+    books = []
+    for name in ("", "local"):
+        path = tmp_path / f"here{name}" / "ledger.jsonl"
+        sweeping.SweepRunner(sweep, path, ray=name).run()
+        books.append({record["key"]: record | {"seconds": 0} for record in read_ledger(path)})
+    assert len(books[0]) >= 4
+    assert timeless(books[0]) == timeless(books[1])
+
+
+def timeless(value: Any) -> Any:
+    """Without times, and with nan equal to itself."""
+    if isinstance(value, dict):
+        return {key: timeless(item) for key, item in value.items() if key not in ("seconds", "time", "made", "folder")}
+    return [timeless(item) for item in value] if isinstance(value, list) else repr(value)
 
 
 def test_refusals(monkeypatch):

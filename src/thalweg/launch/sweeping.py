@@ -194,14 +194,9 @@ class SweepRunner:
         from thalweg.launch.ray_pool import pool_at
         from thalweg.train.loop import Diverged
 
-        return pool_at(
-            self.ray,
-            workers=self.workers,
-            threads=self.threads,
-            device=self.device,
-            on_progress=self.on_progress,
-            tolerate=(Diverged,),
-        )
+        options: dict[str, Any] = {"workers": self.workers, "threads": self.threads, "device": self.device}
+        options |= {"on_progress": self.on_progress, "tolerate": (Diverged,)}
+        return pool_at(self.ray, **options) if self.ray else LocalPool(**options)
 
     def _record(
         self, ledger: Ledger, config: Mapping[str, Any], folder: Path, label: str, regime: Regime, values: Values
