@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from gloo_pair import logs_of, run_pair
 from thalweg.errors import InputError
+from thalweg.nn import ModelConfig
 from thalweg.runs import Run
 from thalweg.train.checkpoint import load_model
 from thalweg.train.recipe import CheckpointRecipe
@@ -143,6 +144,10 @@ def test_what_processes_cannot_share(tiny):
     with pytest.raises(InputError, match="'sophia' differentiates twice"):
         pair.check(tiny(optimizer={"name": "sophia"}))
     World().check(tiny(optimizer={"name": "sophia"}, batch=3))
+    experts = tiny(model=ModelConfig(dim=16, layers=1, heads=2, context=16, ffn="moe"))
+    with pytest.raises(InputError, match="train it without sharding"):
+        pair.check(experts)
+    World(0, 2).check(experts)
 
 
 def test_an_environment_that_torchrun_did_not_make(monkeypatch):

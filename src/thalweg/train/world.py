@@ -69,6 +69,11 @@ class World:
                 f"optimizer.name = {recipe.optimizer['name']!r} differentiates twice, which processes do not share: "
                 "train in one process or choose another optimizer"
             )
+        if self.sharded and "moe" in recipe.model.ffns:
+            raise InputError(
+                "model.ffn = 'moe' adds a loss beside its block's output, whose gradients split weights miss: train it "
+                "without sharding"
+            )
         if self.sharded and recipe.depth.get("name") == "stacking":
             raise InputError("depth.name = 'stacking' copies whole blocks: train it without sharding")
 
