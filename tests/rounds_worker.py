@@ -98,8 +98,10 @@ def loops(folder: Path) -> dict[str, list]:
 def main(folder: Path) -> None:
     """Both attempts."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    second = os.environ["TORCHELASTIC_RESTART_COUNT"] != "0"
+    attempt, rank = os.environ["TORCHELASTIC_RESTART_COUNT"], int(os.environ["RANK"])
+    meeting = f"file://{folder / f'meeting-{attempt}'}"  # torchrun's own store can hold a dead worker's address
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    second = attempt != "0"
     resumed, steps = bare(folder / "rounds", after=(lambda step: None) if second else die)
     whole, _ = bare(folder / "whole-rounds")
     found = {"resumed": resumed, "steps": steps, "whole": whole, "loops": loops(folder)}

@@ -34,14 +34,13 @@ def found(tiny, tmp_path_factory) -> list[dict]:
     if Path("/sys/class/net/lo").exists():
         environment["GLOO_SOCKET_IFNAME"] = "lo"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    done = subprocess.run(
-        [*torchrun, "--monitor-interval=0.1", rounds_worker.__file__, folder],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    words = [*torchrun, "--monitor-interval=0.1", rounds_worker.__file__, str(folder)]
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.communicate(timeout=120)[1]
+        finally:
+            process.terminate()  # torchrun ends its workers
+    assert process.returncode == 0, said[-3000:]
     return [torch.load(folder / f"found{rank}.pt", weights_only=False) for rank in range(2)]
 
 
