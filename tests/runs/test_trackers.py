@@ -98,9 +98,23 @@ def test_what_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="track = 'tensorbord' is not known: did you mean 'tensorboard'"):
         open_sinks("jsonl,tensorbord", tmp_path)
     assert open_sinks("", tmp_path) == []
-    for name in set(TRACKERS) - {"jsonl"}:
+    for name in set(TRACKERS) - {"jsonl", "trackio"}:
         monkeypatch.setitem(sys.modules, "tensorboard.summary" if name == "tensorboard" else name, None)
         with pytest.raises(MissingExtra, match=rf'{name} is not installed: pip install "thalweg\[track\]"'):
             open_sinks(name, tmp_path)
     with pytest.raises(InputError, match="mode = 'on' is not known"):
         WandbSink(tmp_path, mode="on")
+
+
+def test_an_unknown_tracker_is_refused_before_a_run_is_made(tmp_path, capsys):
+    from thalweg.cli import main
+
+    assert main(["train", "recipes/tiny.toml", "--out", str(tmp_path / "run"), "--track", "wandbb"]) == 2
+    assert "did you mean 'wandb'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_trackio_names_its_own_package(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "trackio", None)
+    with pytest.raises(InputError, match="pip install trackio"):
+        open_sinks("trackio", tmp_path)

@@ -66,8 +66,10 @@ def train(
     """
     from thalweg.errors import InputError
     from thalweg.runs import run_root
+    from thalweg.runs.trackers import named
     from thalweg.train.recipe import load_recipe
 
+    named(track)
     if threads < 0:
         raise InputError(f"threads = {threads} must be at least 1, or 0 for torch's choice")
 

@@ -14,7 +14,7 @@ from typing import Any
 from thalweg.errors import InputError, MissingExtra, suggest
 from thalweg.runs.sinks import JSONLinesSink, Sink
 
-__all__ = ["TRACKERS", "TensorBoardSink", "TrackioSink", "WandbSink", "open_sinks"]
+__all__ = ["TRACKERS", "TensorBoardSink", "TrackioSink", "WandbSink", "named", "open_sinks"]
 
 TRACKERS = ("jsonl", "tensorboard", "trackio", "wandb")
 
@@ -91,7 +91,7 @@ class TrackioSink:
         config: shown beside the curves.
 
     Raises:
-        MissingExtra: trackio is not installed.
+        InputError: trackio is not installed.
     """
 
     def __init__(self, *, project: str = "thalweg", name: str = "", config: Mapping[str, Any] | None = None) -> None:
@@ -104,6 +104,19 @@ class TrackioSink:
     def close(self) -> None:
         """Ends the run."""
         self._run.finish()
+
+
+def named(words: str) -> list[tuple[str, str]]:
+    """The trackers that a list names, each with its project or an empty string.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    parts = [word.strip().partition(":") for word in words.split(",") if word.strip()]
+    for kind, _, _ in parts:
+        if kind not in TRACKERS:
+            raise InputError(f"track = {kind!r} is not known: {suggest(kind, TRACKERS)}")
+    return [(kind, project) for kind, _, project in parts]
 
 
 def open_sinks(
@@ -121,13 +134,10 @@ def open_sinks(
         InputError: an unknown name.
         MissingExtra: its package is not installed.
     """
-    parts = [word.strip().partition(":") for word in words.split(",") if word.strip()]
-    for kind, _, _ in parts:
-        if kind not in TRACKERS:
-            raise InputError(f"track = {kind!r} is not known: {suggest(kind, TRACKERS)}")
+    parts = named(words)
     place = Path(folder) / "track"
     made: list[Sink] = []
-    for kind, _, project in parts:
+    for kind, project in parts:
         place.mkdir(parents=True, exist_ok=True)
         told: dict[str, Any] = {"project": project or "thalweg", "name": name, "config": config}
         if kind == "jsonl":
@@ -143,4 +153,6 @@ def _module(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError:
+        if name == "trackio":  # its releases want another pillow than the rest, so no extra installs it
+            raise InputError("trackio is not installed: pip install trackio") from None
         raise MissingExtra(name.partition(".")[0], "track") from None
