@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -56,15 +58,24 @@ def leveldb(data: bytes, block: int = 32768, start: int = 7) -> Iterator[bytes]:
             parts = b""
 
 
-def test_wandb_offline(tmp_path, monkeypatch):
+WRITES = """
+import json, sys
+from thalweg.runs.trackers import WandbSink
+sink = WandbSink(sys.argv[1], project="mine", name="one", config={"steps": 3})
+for step, record in enumerate(json.loads(sys.argv[2])):
+    sink.log(record, step)
+sink.close()
+"""
+
+
+def test_wandb_offline(tmp_path):
+    """In a process of its own: when it has ended, wandb's writer has, too."""
     pytest.importorskip("wandb")
     from wandb.proto.wandb_internal_pb2 import Record
 
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-    sink = WandbSink(tmp_path, project="mine", name="one", config={"steps": 3})
-    for step, record in enumerate(RECORDS):
-        sink.log(record, step)
-    sink.close()
+    environment = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
+    command = [sys.executable, "-c", WRITES, str(tmp_path), json.dumps(RECORDS)]
+    subprocess.run(command, env=environment, check=True, timeout=120)
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     read = []
     for data in leveldb(file.read_bytes()):
