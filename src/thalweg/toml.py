@@ -10,7 +10,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -75,7 +76,7 @@ def check_keys(cls: type, document: Any, *, more: Mapping[type, set[str]] | None
     """Refuses keys that ``cls``, or a dataclass inside it, does not have.
 
     Args:
-        cls: a dataclass, also ``dict`` and ``tuple`` types of them.
+        cls: a dataclass, also ``dict`` and ``tuple`` types of them, or one of these or None.
         document: what was read for it.
         more: further keys that a class takes.
         where: path of ``document`` in the whole, ending in a point.
@@ -84,7 +85,10 @@ def check_keys(cls: type, document: Any, *, more: Mapping[type, set[str]] | None
         InputError: an unknown key; the nearest known one is named.
     """
     origin, inside = get_origin(cls), get_args(cls)
-    if origin is dict and isinstance(document, dict):
+    if origin in (Union, UnionType):
+        for kind in inside:
+            check_keys(kind, document, more=more, where=where)
+    elif origin is dict and isinstance(document, dict):
         for key, value in document.items():
             check_keys(inside[1], value, more=more, where=f"{where}{key}.")
     elif origin is tuple and isinstance(document, list):

@@ -150,6 +150,7 @@ def measure_one(
     products: int,
     **options: Any,
 ) -> dict[str, Any]:
+    """One checkpoint's measurements by word; ``options`` are those of ``landscape.measure``."""
     import torch
 
     from thalweg.data import validation_batches

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -19,7 +19,18 @@ from thalweg.errors import InputError, suggest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SCALES", "Record", "Study", "Verdict", "decide", "decide_all", "expected", "folder_of", "load_study"]
+__all__ = [
+    "SCALES",
+    "Record",
+    "Study",
+    "Verdict",
+    "decide",
+    "decide_all",
+    "decide_margins",
+    "expected",
+    "folder_of",
+    "load_study",
+]
 
 SCALES = ("smoke", "laptop", "gpu")
 Record = dict[str, Any]
@@ -127,3 +138,26 @@ def decide_all(tests: Collection[Verdict], *, effect: Verdict) -> Verdict:
     elif "not reproduced" in states:
         state = "not reproduced"
     return Verdict(state, effect.effect, effect.error, effect.runs)
+
+
+def decide_margins(
+    records: Sequence[Record],
+    margins: Callable[[Sequence[Record]], Mapping[str, float]],
+    *,
+    effect: str = "effect",
+    thresholds: Mapping[str, float] | None = None,
+) -> Verdict:
+    """``decide_all`` over margins that are read off each seed's records.
+
+    Args:
+        records: of all seeds; each names its ``seed``.
+        margins: one seed's records -> name -> number, larger for the claim, the same names for every seed.
+        effect: the margin that is reported. One named "effect" is reported only and no demand.
+        thresholds: what the claim demands of each margin; None demands more than 0 of all.
+    """
+    seeds = sorted({record["seed"] for record in records})
+    found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
+    demands = dict.fromkeys((name for name in found[0] if name != "effect"), 0.0) if thresholds is None else thresholds
+    tests = {name: decide([each[name] for each in found], threshold=demands[name]) for name in demands}
+    reported = tests[effect] if effect in tests else decide([each[effect] for each in found], threshold=0.0)
+    return decide_all(tests.values(), effect=reported)

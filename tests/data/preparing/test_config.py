@@ -55,7 +55,7 @@ def test_whole_file_is_read_and_round_trips(tmp_path: Path):
     ("text", "words"),
     [
         ("[[input]]", "unknown key 'input': did you mean 'inputs'"),
-        ('[[inputs]]\npth = "a"', "unknown key 'inputs.pth': did you mean 'path'"),
+        ('[[inputs]]\npth = "a"', "unknown key 'inputs[0].pth': did you mean 'path'"),
         ('[[inputs]]\npath = "a"\n[minhash]\nthresold = 1', "unknown key 'minhash.thresold': did you mean 'threshold'"),
         ('[[inputs]]\npath = "a"\nformat = "csv"', "inputs"),
         ("inputs = []", "inputs is empty"),

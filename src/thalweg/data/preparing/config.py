@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
-
-import msgspec
+from typing import Any, Literal
 
 from thalweg.data.preparing.statistics import PRESETS, STATISTICS
 from thalweg.errors import InputError, suggest
+from thalweg.toml import check_keys, from_document, plain, read_toml
 
 __all__ = [
     "Decontaminate", "Exact", "Filters", "Input", "MinHash", "Normalise", "Preparation", "Score", "Tokens",
@@ -273,7 +271,7 @@ class Preparation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers."""
-        return msgspec.json.decode(msgspec.json.encode({f.name: getattr(self, f.name) for f in fields(self)}))
+        return plain({f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Preparation:
@@ -282,14 +280,8 @@ class Preparation:
         Raises:
             InputError: an unknown key (the nearest is named), a wrong type, a value out of range.
         """
-        _check_keys(cls, document, "")
-        try:
-            return msgspec.convert(document, cls, strict=True)
-        except msgspec.ValidationError as error:
-            if isinstance(error.__cause__, InputError):
-                raise InputError(str(error.__cause__)) from None
-            message, _, path = str(error).partition(" - at `$.")
-            raise InputError(f"{path.rstrip('`')}: {message}" if path else message) from None
+        check_keys(cls, document)
+        return from_document(cls, document, what="preparation")
 
 
 def load_preparation(path: str | Path) -> Preparation:
@@ -298,23 +290,8 @@ def load_preparation(path: str | Path) -> Preparation:
     Raises:
         InputError: no such file, not TOML, or see ``Preparation.from_dict``.
     """
+    document = read_toml(path, "preparation")
     try:
-        return Preparation.from_dict(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"preparation {path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"preparation {path} is not TOML: {error}") from None
+        return Preparation.from_dict(document)
     except InputError as error:
         raise InputError(f"preparation {path}: {error}") from None
-
-
-def _check_keys(cls: type, document: Any, where: str) -> None:
-    """Names the first unknown key of a table, of its tables and of its lists of tables."""
-    hints = get_type_hints(cls)
-    known = {f.name: hints[f.name] for f in fields(cls)}
-    for key, value in document.items() if isinstance(document, dict) else ():
-        if key not in known:
-            raise InputError(f"unknown key {where + key!r}: {suggest(key, known)}")
-        inner = [kind for kind in (known[key], *get_args(known[key])) if hasattr(kind, "__dataclass_fields__")]
-        for table in (value if isinstance(value, list) else [value]) if inner else ():
-            _check_keys(inner[0], table, f"{where}{key}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -57,11 +58,12 @@ class Remover(Protocol):
         """The documents that are kept."""
 
 
-class _Removes:
+class _Removes(ABC):
     """Gives a class with ``reasons`` the call."""
 
+    @abstractmethod
     def reasons(self, batch: pa.RecordBatch) -> list[str]:
-        raise NotImplementedError
+        """Why each document is removed; empty for those kept."""
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The documents that are kept."""

@@ -34,7 +34,7 @@ import numpy as np
 
 from thalweg.nn import ModelConfig
 from thalweg.schedules import WSD, Cosine
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide_margins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,10 +196,7 @@ def margins(records: Sequence[Record]) -> dict[str, float]:
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
-    tests = {name: decide([each[name] for each in found], threshold=0.0) for name in found[0]}
-    return decide_all(tests.values(), effect=tests["decay"])
+    return decide_margins(records, margins, effect="decay")
 
 
 def figure(records: Sequence[Record]) -> Figure:

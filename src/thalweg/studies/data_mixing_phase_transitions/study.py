@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide_margins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -299,11 +299,7 @@ def measures(records: Sequence[Record]) -> dict[str, float]:
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [measures([record for record in records if record["seed"] == seed]) for seed in seeds]
-    demands = thresholds()
-    tests = {name: decide([each[name] for each in found], threshold=demands[name]) for name in demands}
-    return decide_all(tests.values(), effect=tests["text, sharpness"])
+    return decide_margins(records, measures, effect="text, sharpness", thresholds=thresholds())
 
 
 def figure(records: Sequence[Record]) -> Figure:

@@ -29,7 +29,7 @@ import numpy as np
 
 from thalweg.laws.reuse import ReuseTable, effective_reuse
 from thalweg.nn import ModelConfig
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide_margins
 from thalweg.studies.data_reuse_law.text import text_records
 from thalweg.tasks import RepeatedRegression, ZipfRegression
 
@@ -237,10 +237,7 @@ def _many(found: ReuseTable) -> tuple[np.ndarray, np.ndarray]:
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
-    tests = {name: decide([each[name] for each in found], threshold=0.0) for name in found[0]}
-    return decide_all(tests.values(), effect=tests["text"])
+    return decide_margins(records, margins, effect="text")
 
 
 def figure(records: Sequence[Record]) -> Figure:

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from thalweg.nn import ModelConfig
 from thalweg.nn.options import GateConfig
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide_margins
 from thalweg.train.recipe import DataRecipe
 
 if TYPE_CHECKING:
@@ -275,11 +275,7 @@ def margins(records: Sequence[Record]) -> dict[str, float]:
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
-    tests = {name: decide([one[name] for one in found], threshold=0.0) for name in found[0] if name != "effect"}
-    effect = decide([one["effect"] for one in found], threshold=0.0)
-    return decide_all(tests.values(), effect=effect)
+    return decide_margins(records, margins)
 
 
 def figure(records: Sequence[Record]) -> Figure:

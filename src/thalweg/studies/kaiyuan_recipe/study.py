@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from thalweg.nn import ModelConfig
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide_margins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -185,10 +185,7 @@ def _of(records: Sequence[Record], **wanted: object) -> list[Record]:
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
-    tests = {name: decide([each[name] for each in found], threshold=0.0) for name in found[0]}
-    return decide_all(tests.values(), effect=tests["recipe"])
+    return decide_margins(records, margins, effect="recipe")
 
 
 def figure(records: Sequence[Record]) -> Figure:

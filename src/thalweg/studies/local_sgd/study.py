@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide, decide_margins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -234,11 +234,7 @@ def gains(records: Sequence[Record], period: int = PERIOD) -> dict[str, Verdict]
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [measures([record for record in records if record["seed"] == seed]) for seed in seeds]
-    demands = thresholds()
-    tests = {name: decide([each[name] for each in found], threshold=demands[name]) for name in demands}
-    return decide_all(tests.values(), effect=tests["network, size"])
+    return decide_margins(records, measures, effect="network, size", thresholds=thresholds())
 
 
 def figure(records: Sequence[Record]) -> Figure:

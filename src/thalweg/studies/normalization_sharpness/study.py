@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from thalweg.studies.base import Record, Verdict, decide, decide_all
+from thalweg.studies.base import Record, Verdict, decide_margins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,11 +177,7 @@ def measures(records: Sequence[Record]) -> dict[str, float]:
 
 def verdict(records: Sequence[Record]) -> Verdict:
     """Applies the rule of the module's docstring."""
-    seeds = sorted({record["seed"] for record in records})
-    found = [measures([record for record in records if record["seed"] == seed]) for seed in seeds]
-    tests = {name: decide([each[name] for each in found], threshold=0.0) for name in found[0]}
-    effect = tests.pop("effect")
-    return decide_all(tests.values(), effect=effect)
+    return decide_margins(records, measures)
 
 
 def figure(records: Sequence[Record]) -> Figure:
