@@ -28,6 +28,7 @@ COMMANDS = {
     "optim": "Optimizers: what each costs, and what it does to a model.  thalweg optim list",
     "study": "Claims of papers, tested: list, run, show.  thalweg study list",
     "atlas": "Write the page of all studies.  thalweg atlas --out atlas",
+    "web": "The local pages: atlas, runs, schedule designer, planner.  thalweg web",
     "doctor": "What is installed, what is missing.  thalweg doctor",
 }
 

@@ -1,0 +1,35 @@
+"""What the local pages were started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["HOST", "Settings"]
+
+HOST = "127.0.0.1"
+"""The pages are bound to this address and no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every section of the pages may know.
+
+    Attributes:
+        root: folder of the runs.
+        port: the port of the server, 1 to 65535.
+        write: whether a page may start studies and write files under ``root``; else nothing is written.
+        upload_bytes: largest body of a request that carries a file, bytes.
+        form_bytes: largest body of any other request, bytes.
+    """
+
+    root: Path
+    port: int
+    write: bool = False
+    upload_bytes: int = 64 * 2**20
+    form_bytes: int = 2**20
+    hosts: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = ("127.0.0.1", "localhost", "[::1]")
+        object.__setattr__(self, "hosts", frozenset(f"{name}:{self.port}" for name in names))
