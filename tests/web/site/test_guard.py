@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from thalweg.web.site.app import build_app
-from thalweg.web.site.guard import POLICY
+from thalweg.web.site.guard import POLICY, BodyTooLarge, Guard
 from thalweg.web.site.settings import Settings
 
 OWN = "http://127.0.0.1:8765"
@@ -40,6 +44,28 @@ def test_what_another_page_sends_is_refused(client, origin):
 
 def test_a_large_body_is_refused_before_it_is_read(client):
     assert client.post("/nowhere", headers={"origin": OWN}, content=b"x" * 1001).status_code == 413
+
+
+def test_a_body_of_unknown_length_is_cut_off(tmp_path):
+    taken = 0
+
+    async def read(request):
+        nonlocal taken
+        async for piece in request.stream():
+            taken += len(piece)
+        return Response()
+
+    async def too_large(_, error):
+        return PlainTextResponse(str(error), 413)
+
+    guard = Middleware(Guard, settings=Settings(tmp_path, 8765, form_bytes=1000))
+    app = Starlette(routes=[Route("/", read, methods=["POST"])], middleware=[guard])
+    app.add_exception_handler(BodyTooLarge, too_large)
+    client = TestClient(app, base_url=OWN)
+    assert client.post("/", headers={"origin": OWN}, content=iter([b"x" * 500] * 2)).status_code == 200
+    taken = 0
+    assert client.post("/", headers={"origin": OWN}, content=iter([b"x" * 500] * 9)).status_code == 413
+    assert taken <= 1000
 
 
 def test_every_answer_forbids_what_is_foreign(client):
