@@ -1,8 +1,10 @@
 """Barriers: how far the loss rises between checkpoints, straight from one to another or over others between them.
 
 On the segment L(f), f from 0 to 1, between two checkpoints
+
     over the line   max over f of L(f) - ((1 - f) L(0) + f L(1)): 0 where the loss is convex along the segment
     over the ends   max over f of L(f) - max(L(0), L(1)): 0 where the loss never exceeds the higher end
+
 Both are >= 0. Checkpoints are linearly connected if the barrier is about 0. Among several checkpoints each pair is an
 edge that costs the highest loss on its segment; the lowest way from one to another is the minimax path of that graph.
 

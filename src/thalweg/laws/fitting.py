@@ -1,6 +1,7 @@
 """Fits a law to curves: the default procedure, a plain one, and the official one.
 
 Default: multi-start Huber least squares in log space (delta 1e-3) with analytic Jacobian, in four steps.
+
 1. Progress may go with a power of the rate, and the warmup may count for more or less than its rate sum: both are
    fitted (see rate_sum.py), for held at 1 they bend the drop, which then grows wrongly over a longer run.
 2. Points are weighted by the inverse of a variance a + b S^-4 read off the residuals (late noise and the transient
@@ -8,6 +9,7 @@ Default: multi-start Huber least squares in log space (delta 1e-3) with analytic
 3. The badly determined parameters (share, power, C, beta, gamma) have a wide Gaussian prior in scale-free units; its
    strength is the residuals' variance times their correlation length, so it fades as the data get better.
 4. Points that a branched run repeats count once.
+
 Plain: equal weights, no prior, share and power 1, every point: the objective of the paper, at its optimum.
 
 Source: arXiv 2503.12811, section 3 (objective). The four steps are ours; they were chosen on training curves alone
