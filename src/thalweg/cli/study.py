@@ -157,8 +157,11 @@ def _clear(folder: Path) -> None:
     import shutil
 
     from thalweg.errors import InputError
+    from thalweg.runs.lock import is_locked
 
     if folder.exists():
+        if is_locked(folder):
+            raise InputError(f"{folder} is being written by another process: stop it before --fresh, or see --out")
         if any(folder.iterdir()) and not (folder / "study.json").exists():
             raise InputError(
                 f"{folder} holds no study.json, so it is not a study's: --fresh leaves it alone; see --out"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -46,12 +46,14 @@ class Verdict:
         effect: in the unit the claim uses.
         error: standard error over (paired) seeds; nan for one seed.
         runs: seeds that count.
+        threshold: what the claim demands of the effect; None where the effect is reported and no demand, or unknown.
     """
 
     state: State
     effect: float
     error: float
     runs: int
+    threshold: float | None = field(default=None, compare=False)
 
 
 class Study(Protocol):
@@ -114,14 +116,14 @@ def decide(effects: Sequence[float], *, threshold: float, errors: float = 2.0) -
     values = np.asarray(effects, dtype=np.float64)
     mean = float(values.mean())
     if len(values) < 2:
-        return Verdict("inconclusive", mean, float("nan"), len(values))
+        return Verdict("inconclusive", mean, float("nan"), len(values), threshold)
     error = float(values.std(ddof=1) / np.sqrt(len(values)))
     state: State = "inconclusive"
     if mean - errors * error > threshold:
         state = "reproduced"
     elif mean + errors * error < threshold:
         state = "not reproduced"
-    return Verdict(state, mean, error, len(values))
+    return Verdict(state, mean, error, len(values), threshold)
 
 
 def decide_all(tests: Collection[Verdict], *, effect: Verdict) -> Verdict:
@@ -129,7 +131,7 @@ def decide_all(tests: Collection[Verdict], *, effect: Verdict) -> Verdict:
 
     Args:
         tests: one verdict a demand.
-        effect: whose effect, error and runs are reported.
+        effect: whose effect, error, runs and threshold are reported.
     """
     states = {test.state for test in tests}
     state: State = "inconclusive"
@@ -137,7 +139,7 @@ def decide_all(tests: Collection[Verdict], *, effect: Verdict) -> Verdict:
         state = "reproduced"
     elif "not reproduced" in states:
         state = "not reproduced"
-    return Verdict(state, effect.effect, effect.error, effect.runs)
+    return replace(effect, state=state)
 
 
 def decide_margins(
@@ -159,5 +161,7 @@ def decide_margins(
     found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
     demands = dict.fromkeys((name for name in found[0] if name != "effect"), 0.0) if thresholds is None else thresholds
     tests = {name: decide([each[name] for each in found], threshold=demands[name]) for name in demands}
-    reported = tests[effect] if effect in tests else decide([each[effect] for each in found], threshold=0.0)
-    return decide_all(tests.values(), effect=reported)
+    if effect in tests:
+        return decide_all(tests.values(), effect=tests[effect])
+    reported = decide([each[effect] for each in found], threshold=0.0)
+    return decide_all(tests.values(), effect=replace(reported, threshold=None))

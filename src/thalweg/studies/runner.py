@@ -2,6 +2,7 @@
 
 ``FOLDER/seed-K.json`` holds the records of seed K with versions, device and time; ``FOLDER/work-K`` is the seed's own
 workspace, whose run folders resume by themselves; ``FOLDER/verdict.json`` and ``FOLDER/figure.svg`` are the outcome.
+While seed K runs, ``FOLDER/seed-K.part`` has a line a record, and ``FOLDER/lock`` is held: one process a folder.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import msgspec
 from thalweg.errors import InputError, suggest
 from thalweg.files import write_atomic
 from thalweg.runs.environment import environment
+from thalweg.runs.lock import FolderLock
 from thalweg.studies.base import SCALES, Record, Verdict, load_study
 
 __all__ = ["run_study"]
@@ -50,10 +52,12 @@ def run_study(
         say: receives a line when a seed starts or ends.
 
     Returns:
-        ``slug``, ``scale``, ``verdict``, ``effect``, ``error``, ``unit``, ``runs``, ``records``, ``seconds``.
+        ``slug``, ``scale``, ``verdict``, ``effect``, ``error``, ``threshold``, ``unit``, ``runs``, ``records``,
+        ``seconds``.
 
     Raises:
-        InputError: an unknown study or scale, seeds or jobs < 1, the gpu preset without a GPU, a folder of another run.
+        InputError: an unknown study or scale, seeds or jobs < 1, the gpu preset without a GPU, a folder of another run
+            or one that another process writes.
     """
     study = load_study(slug, slugs)
     if scale not in SCALES:
@@ -68,21 +72,39 @@ def run_study(
         raise InputError("scale gpu needs a GPU: pass --device cuda on a machine that has one, or --scale laptop")
     config = getattr(study, scale.upper())
     _claim(folder, {"slug": slug, "scale": scale, "config": json.loads(msgspec.json.encode(config))})
-    missing = [seed for seed in range(seeds) if not (folder / f"seed-{seed}.json").exists()]
+    lock = FolderLock(folder)
+    lock.acquire()
+    try:
+        missing = [seed for seed in range(seeds) if not (folder / f"seed-{seed}.json").exists()]
+        _run(study, folder, missing, (scale, device), jobs, say)
+        return _outcome(study, scale, seeds, folder)
+    finally:
+        lock.release()
+
+
+def _run(
+    study: Any, folder: Path, missing: list[int], setting: tuple[str, str], jobs: int, say: Callable[[str], None]
+) -> None:
+    """The missing seeds, one after the other or several at a time; ``setting`` is scale and device."""
+    scale, device = setting
+    name = f"{study.SLUG} ({scale})"
     if jobs == 1 or len(missing) < 2:
         began = time.perf_counter()
         for done, seed in enumerate(missing):
             left = (time.perf_counter() - began) / done * (len(missing) - done) if done else math.nan
-            say(f"{slug} ({scale}): seed {seed}" + (f", about {left:.0f} s left" if done else ""))
+            say(f"{name}: seed {seed}" + (f", about {left:.0f} s left" if done else ""))
             _seed(study.__name__, scale, seed, device, folder)
-    else:
-        threads = max(1, (os.cpu_count() or 1) // jobs)
-        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_threads, initargs=(threads,)) as pool:
-            futures = [pool.submit(_seed, study.__name__, scale, seed, device, folder) for seed in missing]
+        return
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_threads, initargs=(threads,)) as pool:
+        futures = [pool.submit(_seed, study.__name__, scale, seed, device, folder) for seed in missing]
+        try:
             for seed, future in zip(missing, futures, strict=True):
                 future.result()
-                say(f"{slug} ({scale}): seed {seed} done")
-    return _outcome(study, scale, seeds, folder)
+                say(f"{name}: seed {seed} done")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # else Ctrl-C would wait for seeds not yet begun
+            raise
 
 
 def _threads(count: int) -> None:
@@ -108,10 +130,13 @@ def _seed(module: str, scale: str, seed: int, device: str, folder: Path) -> None
     study = importlib.import_module(module)
     began = time.perf_counter()
     config = getattr(study, scale.upper())
-    records = [
-        dict(record, seed=seed)
-        for record in study.run(config, seed=seed, device=device, folder=folder / f"work-{seed}")
-    ]
+    records: list[Record] = []
+    live = folder / f"seed-{seed}.part"
+    with open(live, "w", encoding="utf-8") as file:
+        for record in study.run(config, seed=seed, device=device, folder=folder / f"work-{seed}"):
+            records.append(dict(record, seed=seed))
+            file.write(json.dumps(records[-1]) + "\n")
+            file.flush()
     document = {
         "seed": seed,
         "seconds": time.perf_counter() - began,
@@ -119,6 +144,7 @@ def _seed(module: str, scale: str, seed: int, device: str, folder: Path) -> None
         "records": records,
     }
     write_atomic(folder / f"seed-{seed}.json", json.dumps(document) + "\n")
+    live.unlink(missing_ok=True)
 
 
 def _outcome(study: Any, scale: str, seeds: int, folder: Path) -> dict[str, Any]:
@@ -136,6 +162,7 @@ def _outcome(study: Any, scale: str, seeds: int, folder: Path) -> dict[str, Any]
         "verdict": verdict.state,
         "effect": _finite(verdict.effect),
         "error": _finite(verdict.error),
+        "threshold": verdict.threshold,
         "runs": verdict.runs,
         "seconds": sum(document["seconds"] for document in documents),
     }
