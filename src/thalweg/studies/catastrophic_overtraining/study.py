@@ -25,7 +25,7 @@ Paper: Overtrained Language Models Are Harder to Fine-Tune, arXiv 2503.19206.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,7 +216,7 @@ def verdict(records: Sequence[Record]) -> Verdict:
     found = [margins(own) for own in by_seed]
     tests = [decide([each[name] for each in found], threshold=0.0) for name in found[0]]
     slopes = [min(exponent(own, scale) for scale in _levels(own)) for own in by_seed]
-    return decide_all(tests, effect=decide(slopes, threshold=0.0))
+    return decide_all(tests, effect=replace(decide(slopes, threshold=0.0), threshold=None))
 
 
 def figure(records: Sequence[Record]) -> Figure:

@@ -257,7 +257,7 @@ def verdict(records: Sequence[Record]) -> Verdict:
     seeds = sorted({record["seed"] for record in records})
     found = [margins([record for record in records if record["seed"] == seed]) for seed in seeds]
     tests = {name: decide([each[name] for each in found], threshold=0.0) for name in found[0]}
-    return decide_all(tests.values(), effect=decide([each["large"] + 0.3 for each in found], threshold=0.0))
+    return decide_all(tests.values(), effect=decide([each["large"] + 0.3 for each in found], threshold=0.3))
 
 
 def figure(records: Sequence[Record]) -> Figure:

@@ -29,7 +29,7 @@ attention on the top of the stack, and the variation among exact solutions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,7 +198,7 @@ def verdict(records: Sequence[Record]) -> Verdict:
     seeds = sorted({record["seed"] for record in records})
     found = [measures([record for record in records if record["seed"] == seed], weight) for seed in seeds]
     tests = {name: decide([each[name] for each in found], threshold=0.0) for name in found[0]}
-    effect = tests.pop("effect")
+    effect = replace(tests.pop("effect"), threshold=LEAST_VARIATION)
     return decide_all(tests.values(), effect=effect)
 
 
