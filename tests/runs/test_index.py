@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from thalweg.errors import InputError
 from thalweg.runs import Run, index
-from thalweg.runs.index import list_runs
+from thalweg.runs.index import Listing, known_runs, list_runs
 
 
 def make(root: Path, path: str, *, losses: int = 3, seed: int = 0) -> Run:
@@ -116,3 +117,61 @@ def test_loss_that_is_not_finite_and_folders_below_the_depth(tmp_path: Path):
 def test_absent_root_is_named(tmp_path: Path):
     with pytest.raises(InputError, match="does not exist"):
         list_runs(tmp_path / "none")
+
+
+def test_names_and_entries_that_text_or_the_index_cannot_hold(tmp_path: Path):
+    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
+    (tmp_path / os.fsdecode(b"\xff") / "run.json").write_text("{}")
+    run = make(tmp_path, "half")
+    state = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(state | {"name": "\ud800", "status": "done"}))
+    for entry, value in [("steps", 10**30), ("status", {}), ("name", 3), ("created", None), ("attempts", True)]:
+        odd = make(tmp_path, f"odd-{entry}")
+        (odd.folder / "run.json").write_text(json.dumps(state | {entry: value}))
+    big = make(tmp_path, "big", losses=0)
+    (big.folder / "log.jsonl").write_text('{"attempt":1,"step":0,"loss":1%s}\n' % ("0" * 400))
+    for _ in range(2):
+        found = {run.path: run for run in list_runs(tmp_path)}
+        assert found["half"].name == "\\ud800"
+        assert found["\\udcff"].problem == "the folder's name is not UTF-8: rename it"
+        assert all(f"misstates {entry}" in found[f"odd-{entry}"].problem for entry in ("steps", "status", "created"))
+        assert found["big"].loss == float("inf")
+
+
+def test_links_out_of_the_root_are_followed_only_where_asked(tmp_path: Path):
+    root, other = tmp_path / "root", tmp_path / "other"
+    make(root, "a")
+    make(other, "b")
+    (root / "out").symlink_to(other / "b")
+    (root / "group").symlink_to(other)
+    (root / "again").symlink_to(root / "a")
+    (root / "loop").symlink_to(root)
+    paths = {run.path for run in Listing(root).refresh()}
+    assert {"a", "out", "group/b", "again", "loop/a"} <= paths
+    kept = {run.path for run in Listing(root, outside=False).refresh()}
+    assert kept == {"a", "again"}
+
+
+def test_a_listing_follows_what_happens_to_folders(tmp_path: Path, reads: list[str]):
+    listing = Listing(tmp_path / "runs")
+    assert listing.refresh() == ()
+    run = make(tmp_path / "runs", "a")
+    make(tmp_path / "runs", "b")
+    assert [line.path for line in listing.refresh()] == ["b", "a"]
+    with run.attempt():
+        run.log(5, loss=0.5)
+        assert {line.path: line.status for line in listing.refresh()} == {"b": "interrupted", "a": "running"}
+    shutil.rmtree(tmp_path / "runs" / "b")
+    assert [(line.path, line.loss) for line in listing.refresh()] == [("a", 0.5)]
+    assert not (tmp_path / "runs" / "index.sqlite").exists()
+
+
+def test_a_listing_starts_from_an_index_that_is_there(tmp_path: Path, reads: list[str]):
+    make(tmp_path, "a")
+    assert known_runs(tmp_path) == {}
+    listed = list_runs(tmp_path)
+    reads.clear()
+    assert Listing(tmp_path, known_runs(tmp_path)).refresh() == listed
+    assert reads == []
+    (tmp_path / "index.sqlite").write_bytes(b"garbage" * 1000)
+    assert known_runs(tmp_path) == {}

@@ -183,7 +183,7 @@ def test_full_disk_at_the_end_does_not_hide_the_reason(run: Run, monkeypatch: py
     [
         ('{"format": "thalweg-run", "version": 2}', "is a thalweg-run of version 2, this program reads thalweg-run 1"),
         ('{"format": "other", "version": 1}', "is a other of version 1"),
-        ('{"format": "thalweg-run", "version": 1}', "lacks entries"),
+        ('{"format": "thalweg-run", "version": 1}', "lacks or misstates name, created, status, attempts"),
         ("{", "damaged"),
         ("[]", "damaged"),
     ],

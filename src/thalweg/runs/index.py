@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from threading import Lock
 
 from thalweg.errors import InputError
+from thalweg.runs.entries import number
 from thalweg.runs.log import last_record
 from thalweg.runs.state import FILE, Status, read_state, run_root, true_status
 
-__all__ = ["RunSummary", "list_runs"]
+__all__ = ["Listing", "RunSummary", "known_runs", "list_runs"]
 
 INDEX = "index.sqlite"
 VERSION = 1
@@ -53,6 +55,58 @@ class RunSummary:
     problem: str
 
 
+class Listing:
+    """All runs under a root, kept up to date: only folders that changed are read again; safe to share between threads.
+
+    Args:
+        root: the folder.
+        known: of an earlier listing: by path, its signature and its line.
+        outside: whether links that lead out of the root are followed.
+    """
+
+    def __init__(
+        self, root: Path, known: Mapping[str, tuple[str, RunSummary]] | None = None, *, outside: bool = True
+    ) -> None:
+        self.root = root
+        self.known: dict[str, tuple[str, RunSummary]] = dict(known or {})
+        self._within = None if outside else os.path.realpath(root)
+        self._lock = Lock()
+
+    def refresh(self) -> tuple[RunSummary, ...]:
+        """All runs as they are now, newest first; none where the root does not exist."""
+        with self._lock:
+            fresh = {}
+            for folder, found in _run_folders(str(self.root), "", DEPTH, self._within):
+                path = _written(found)
+                if path != found:
+                    fresh[path] = ("", _unreadable(path, "", "the folder's name is not UTF-8: rename it"))
+                    continue
+                signature = _signature(folder)
+                held = self.known.get(path)
+                fresh[path] = held if held and held[0] == signature else (signature, _summary(path, Path(folder)))
+            self.known = fresh
+            listed = [self._as_it_is(summary) for _, summary in fresh.values()]
+        return tuple(sorted(listed, key=lambda run: (run.created, run.path), reverse=True))
+
+    def _as_it_is(self, run: RunSummary) -> RunSummary:
+        if run.status != "running":
+            return run
+        return replace(run, status=true_status(self.root / run.path, "running"))
+
+
+def known_runs(root: Path) -> dict[str, tuple[str, RunSummary]]:
+    """What an index file under the root holds, for ``Listing``; nothing is written, and what is out of date is no harm."""
+    try:
+        with closing(sqlite3.connect(f"{(root / INDEX).absolute().as_uri()}?mode=ro", uri=True)) as index:
+            return _rows(index) if index.execute("PRAGMA user_version").fetchone() == (VERSION,) else {}
+    except (sqlite3.Error, TypeError):
+        return {}
+
+
+def _rows(index: sqlite3.Connection) -> dict[str, tuple[str, RunSummary]]:
+    return {row[0]: (row[1], RunSummary(*row[2:])) for row in index.execute("SELECT * FROM runs")}
+
+
 def list_runs(root: str | Path | None = None) -> tuple[RunSummary, ...]:
     """All runs under ``root`` (``run_root()`` if None), newest first.
 
@@ -62,68 +116,74 @@ def list_runs(root: str | Path | None = None) -> tuple[RunSummary, ...]:
     root = run_root() if root is None else Path(root)
     if not root.is_dir():
         raise InputError(f"run root {root} does not exist: train something first, or set THALWEG_HOME")
-    found = {folder.relative_to(root).as_posix(): folder for folder in _run_folders(root, DEPTH)}
     with closing(_connect(root)) as index:
-        known = {row[0]: (row[1], RunSummary(*row[2:])) for row in index.execute("SELECT * FROM runs")}
-        fresh = {}
-        for path, folder in found.items():
-            signature = _signature(folder)
-            if path not in known or known[path][0] != signature:
-                fresh[path] = (signature, _summary(path, folder))
+        known = _rows(index)
+        listing = Listing(root, known)
+        listed = listing.refresh()
+        fresh = {path: held for path, held in listing.known.items() if known.get(path) is not held}
         with index:
-            index.executemany("DELETE FROM runs WHERE key = ?", [(path,) for path in known.keys() - found.keys()])
+            index.executemany("DELETE FROM runs WHERE key = ?", [(path,) for path in known.keys() - listing.known])
             marks = ", ".join("?" * (2 + len(fields(RunSummary))))
             rows = [(path, signature, *astuple(summary)) for path, (signature, summary) in fresh.items()]
             index.executemany(f"INSERT OR REPLACE INTO runs VALUES ({marks})", rows)
-    listed = [(fresh.get(path) or known[path])[1] for path in found]
-    alive = [
-        replace(run, status=true_status(found[run.path], "running")) if run.status == "running" else run
-        for run in listed
-    ]
-    return tuple(sorted(alive, key=lambda run: (run.created, run.path), reverse=True))
+    return listed
 
 
-def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        inside = [entry.path for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    for path in inside:
-        if os.path.isfile(os.path.join(path, FILE)):
-            yield Path(path)
+def _run_folders(folder: str, path: str, depth: int, within: str | None) -> Iterator[tuple[str, str]]:
+    """Folders that hold a run.json, with their path below the root; a folder that disappears meanwhile is left out."""
+    try:
+        with os.scandir(folder) as entries:
+            inside = [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    except OSError:
+        return
+    for entry in inside:
+        if within is not None and entry.is_symlink() and not _lies_in(entry.path, within):
+            continue
+        name = path + entry.name
+        if os.path.isfile(f"{entry.path}/{FILE}"):
+            yield entry.path, name
         elif depth > 1:
-            yield from _run_folders(Path(path), depth - 1)
+            yield from _run_folders(entry.path, f"{name}/", depth - 1, within)
 
 
-def _signature(folder: Path) -> str:
+def _lies_in(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _signature(folder: str) -> str:
     """Changes whenever the state, the recipe or the log of a run is written."""
     parts = []
     for name in (FILE, "recipe.toml", "log.jsonl"):
         try:
-            found = os.stat(folder / name)
+            found = os.stat(f"{folder}/{name}")
             parts.append(f"{found.st_mtime_ns}:{found.st_size}")
-        except FileNotFoundError:
+        except OSError:
             parts.append("")
     return " ".join(parts)
 
 
 def _summary(path: str, folder: Path) -> RunSummary:
-    recipe = folder / "recipe.toml"
-    digest = hashlib.sha256(recipe.read_bytes()).hexdigest()[:12] if recipe.is_file() else ""
+    try:
+        digest = hashlib.sha256((folder / "recipe.toml").read_bytes()).hexdigest()[:12]
+    except OSError:
+        digest = ""
     try:
         state = read_state(folder)
-    except InputError as error:
-        return RunSummary(path, folder.name, "unreadable", 0, None, None, "", digest, str(error))
-    step, metrics = last_record(folder / "log.jsonl") or (-1, {})
-    return RunSummary(
-        path,
-        state["name"],
-        state["status"],
-        step + 1,
-        state["steps"],
-        metrics.get("loss"),
-        state["created"],
-        digest,
-        state.get("error", ""),
-    )
+        step, metrics = last_record(folder / "log.jsonl") or (-1, {})
+    except (InputError, OSError) as error:
+        return _unreadable(path, digest, str(error))
+    loss = number(metrics["loss"]) if "loss" in metrics else None
+    about = (state["status"], step + 1, state["steps"], loss, _written(state["created"]), digest)
+    return RunSummary(path, _written(state["name"]), *about, _written(str(state.get("error", ""))))
+
+
+def _unreadable(path: str, digest: str, why: str) -> RunSummary:
+    return RunSummary(path, path.rpartition("/")[2], "unreadable", 0, None, None, "", digest, _written(why))
+
+
+def _written(text: str) -> str:
+    """Text that UTF-8 can hold: names of folders and JSON may carry half characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _connect(root: Path) -> sqlite3.Connection:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
+from thalweg.runs.entries import NOT_FINITE, RESERVED, metrics_of, parse_line, parse_lines, sound_length
 
-__all__ = ["Log", "LogWriter", "last_record", "read_log"]
+__all__ = ["NOT_FINITE", "Log", "LogWriter", "last_record", "read_log"]
 
-NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-RESERVED = frozenset({"attempt", "step", "event"})
+PIECE = 1 << 20  # bytes parsed at a time
 TAIL = 1 << 16  # bytes searched for the last record
 
 
@@ -51,18 +51,25 @@ def read_log(path: str | Path) -> Log:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         data = b""
-    end = _sound_length(data)
+    end = sound_length(data)
     records: dict[int, dict[str, float]] = {}
-    events = []
-    for number, line in enumerate(data[:end].splitlines(), 1):
-        entry = _parsed(line)
-        if entry is None:
-            raise InputError(f"{path} line {number} is damaged: take the line out or restore the file from a copy")
-        if "event" in entry:
-            events.append(entry)
-        else:
-            records.setdefault(entry["step"], {}).update(_metrics(entry))
+    events: list[dict[str, Any]] = []
+    number = 1
+    for piece in _pieces(data[:end]):
+        rows, said = parse_lines(piece, path, number)
+        number += len(rows) + len(said)
+        events += said
+        for row in rows:
+            records.setdefault(row["step"], {}).update(metrics_of(row))
     return Log(dict(sorted(records.items())), tuple(events), len(data) - end)
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + PIECE) + 1 or len(data)
+        yield data[start:end]
+        start = end
 
 
 def last_record(path: str | Path) -> tuple[int, dict[str, float]] | None:
@@ -74,9 +81,9 @@ def last_record(path: str | Path) -> tuple[int, dict[str, float]] | None:
     except FileNotFoundError:
         return None
     for line in reversed(data.splitlines()):
-        entry = _parsed(line)
+        entry = parse_line(line)
         if entry is not None and "step" in entry:
-            return entry["step"], _metrics(entry)
+            return entry["step"], metrics_of(entry)
     return None
 
 
@@ -97,7 +104,7 @@ class LogWriter:
         self._file = open(self._path, "a+b", buffering=0)
         self._file.seek(0)
         data = self._file.read() if os.fstat(self._file.fileno()).st_size else b""
-        end = _sound_length(data)
+        end = sound_length(data)
         self.repaired = len(data) - end
         if self.repaired:
             self._file.truncate(end)
@@ -152,29 +159,3 @@ def _plain(name: str, value: float) -> float | str:
     if isfinite(number):
         return number
     return "NaN" if number != number else "Infinity" if number > 0 else "-Infinity"
-
-
-def _metrics(entry: dict[str, Any]) -> dict[str, float]:
-    return {key: NOT_FINITE.get(value, value) for key, value in entry.items() if key not in RESERVED}
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """The record or event that a line holds, or None for anything else."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(entry, dict):
-        return None
-    if "event" in entry:
-        return entry
-    numbers = all(
-        (isinstance(value, str) and value in NOT_FINITE) or type(value) in (int, float) for value in entry.values()
-    )
-    return entry if numbers and type(entry.get("step")) is int else None
-
-
-def _sound_length(data: bytes) -> int:
-    """Length of the log without an unfinished last line; a last line that lacks only its newline is finished."""
-    end = data.rfind(b"\n") + 1
-    return len(data) if end < len(data) and _parsed(data[end:]) is not None else end

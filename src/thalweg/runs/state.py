@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from thalweg.errors import InputError
 from thalweg.files import write_atomic
@@ -19,6 +19,19 @@ FORMAT = "thalweg-run"
 VERSION = 1
 
 Status = Literal["new", "running", "interrupted", "done", "failed"]
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "created": lambda value: isinstance(value, str),
+    "steps": lambda value: value is None or _is_count(value),
+    "status": lambda value: isinstance(value, str) and value in get_args(Status),
+    "attempts": _is_count,
+}
 
 
 def run_root() -> Path:
@@ -45,8 +58,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     found = (state.get("format"), state.get("version"))
     if found != (FORMAT, VERSION):
         raise InputError(f"{folder} is a {found[0]} of version {found[1]}, this program reads {FORMAT} {VERSION}")
-    if not {"name", "created", "steps", "status", "attempts"} <= state.keys():
-        raise InputError(f"{path} lacks entries: restore it from a copy")
+    if wrong := [name for name, fits in _FITS.items() if not fits(state.get(name))]:
+        raise InputError(f"{path} lacks or misstates {', '.join(wrong)}: restore it from a copy")
     return state
 
 
