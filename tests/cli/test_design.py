@@ -101,6 +101,17 @@ def test_a_schedule_that_may_rise_ends_lower_where_the_law_gains_by_it(tmp_path,
     assert falls.max() <= 0 < free.max()
 
 
+def test_a_bounded_decay_holds_one_level_before_it(path, capsys):
+    assert main(["design", str(path), *WORDS, "--decay", "0.15", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["result"]
+    rates = np.array(said["rates"])
+    start = round(len(rates) - 0.15 * len(rates))
+    warm = parse(said["schedule"]).warmup_steps(len(rates))
+    assert np.all(rates[warm : start + 1] == rates[warm])
+    assert rates[-1] < rates[warm]
+    assert {"wsd, decay 0.15", "wsd, decay 0.1"} <= set(said["others"])
+
+
 def test_the_table_says_what_the_json_says(result, path, capsys):
     assert main(["design", str(path), *WORDS]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from thalweg.schedules import Schedule
 
 __all__ = ["design"]
 
@@ -20,6 +16,7 @@ def design(
     warmup: int = 0,
     floor: float = 0.0,
     rising: bool = False,
+    decay: float | None = None,
     csv: Path | None = None,
     plot: Path | None = None,
     json: bool = False,
@@ -40,6 +37,8 @@ def design(
         Smallest learning rate after the warmup; 0 asks the law where it was never fitted.
     rising
         Let the rate rise again after a fall.
+    decay
+        Longest decay: a fraction of the run up to 1, or steps; before it the rate stays at one level.
     csv
         Write the rate of every step here (columns schedule, step, lr).
     plot
@@ -52,15 +51,16 @@ def design(
     from thalweg.files import write_atomic
     from thalweg.laws import design as solve
     from thalweg.laws import load_law
+    from thalweg.laws.designing import usual
 
     check(plot)
     fitted = load_law(law)
-    best = solve(fitted, steps=steps, peak=peak, warmup=warmup, floor=floor, monotone=not rising)
+    best = solve(fitted, steps=steps, peak=peak, warmup=warmup, floor=floor, monotone=not rising, decay=decay)
     compact = best.compact
     if csv is not None:
         rows = "".join(f"designed,{step},{rate!r}\n" for step, rate in enumerate(best.rates.tolist()))
         write_atomic(csv, f"schedule,step,lr\n{rows}")
-    others = _rivals(steps, peak, warmup, floor)
+    others = usual(steps, peak, warmup, floor, decay)
     losses = {name: fitted.final_loss(schedule, steps) for name, schedule in others.items()}
     if plot is not None:
         from thalweg.schedules.figure import plot as draw
@@ -81,15 +81,3 @@ def design(
     print(f"spec: {compact}")
     for note in best.notes:
         print(f"note: {note}")
-
-
-def _rivals(steps: int, peak: float, warmup: int, floor: float) -> dict[str, Schedule]:
-    """What the designed schedule is compared with."""
-    from thalweg.schedules import WSD, Cosine
-
-    warm = 1 / steps if warmup == 1 else warmup  # a bare 1 would mean the whole run
-    return {
-        "cosine": Cosine(peak=peak, warmup=warm, floor=floor),
-        "wsd, decay 0.1": WSD(peak=peak, warmup=warm, decay=0.1, shape="1-sqrt", floor=floor),
-        "wsd, decay 0.2": WSD(peak=peak, warmup=warm, decay=0.2, shape="1-sqrt", floor=floor),
-    }

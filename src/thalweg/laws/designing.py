@@ -2,7 +2,8 @@
 
 The rate is floor + (peak - floor) exp(-u), u piecewise linear on knots that lie denser towards the end, with
 increments >= 0 for falling schedules, or values >= 0 where the rate may rise again. L-BFGS-B with the law's O(T)
-gradient, from a start that decays over the last 30 %.
+gradient, from a start that decays over the last 30 %. Where the decay's length is bounded, all knots lie within it and
+the first one's rate holds from the warmup on. Runs of few steps have local optima: there several lengths are tried.
 
 Source: arXiv 2503.12811, section 5 (the problem); official code at commit 8da9f190, src/optimization.py.
 Differs: 1. the official code moves every step's rate with Adam for 10,000 iterations; knots need a hundred of L-BFGS;
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 
     from thalweg.schedules import Piecewise, Schedule
 
-__all__ = ["Design", "design"]
+__all__ = ["Design", "design", "usual"]
 
 KNOTS = 65
 START = 0.3  # length of the start's decay, as a share of the steps after warmup
 DEEPEST = 9.2  # largest u: rates go down to 1e-4 of the range above the floor, beyond which no run was ever fitted
+SHORT = 4000  # steps up to which a descent can end in a local optimum, so that several lengths of the decay are tried
+TRIED = (0.6, 0.35, 0.2, 0.1)
 UNIT = 1e-7  # relative gain of the objective at which a descent stops
 
 
@@ -67,7 +70,16 @@ class Design:
         return Piecewise.through(self.rates, warmup=self.warmup_steps, peak=self.peak)
 
 
-def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float = 0.0, monotone: bool = True) -> Design:
+def design(
+    law: Law,
+    *,
+    steps: int,
+    peak: float,
+    warmup: int = 0,
+    floor: float = 0.0,
+    monotone: bool = True,
+    decay: float | None = None,
+) -> Design:
     """Finds the schedule with the least predicted final loss.
 
     Args:
@@ -79,6 +91,8 @@ def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float =
         floor: smallest rate after warmup, 0 <= floor < peak. With 0 the law is asked about rates near 0, where it was
             never fitted and where eta^-gamma promises most; a floor at the least rate seen is the careful choice.
         monotone: whether the rate may only fall; else it may rise again, up to the peak.
+        decay: longest decay: up to 1 a fraction of all steps, above 1 steps, at least two of them. Before it the rate
+            stays at one level, which the optimum chooses; within it the rate falls, or is free where not ``monotone``.
 
     Returns:
         The design; its rates are continuous and never reach the floor exactly.
@@ -95,21 +109,57 @@ def design(law: Law, *, steps: int, peak: float, warmup: int = 0, floor: float =
     if not 0 <= warmup <= steps - 2:
         raise InputError(f"warmup is {warmup} of {steps} steps; leave at least two steps after it")
     ramp = (np.arange(warmup) + 1) / max(warmup, 1)
-    body = _descend(law, ramp, steps, peak=peak, floor=floor, monotone=monotone)
-    rates = np.concatenate([ramp * body[0], body])
-    return Design(rates, law.final_loss(rates, warmup_steps=warmup), warmup, peak, _notes(law, rates[warmup:], peak))
+    holds = {_held(decay, steps, warmup)}
+    if steps <= SHORT:
+        holds |= {max(_held(length, steps, warmup), *holds) for length in TRIED if length * steps >= 2}
+    found = []
+    for hold in holds:
+        body = _descend(law, ramp, steps, peak=peak, floor=floor, monotone=monotone, hold=hold)
+        rates = np.concatenate([ramp * body[0], body])
+        found.append((law.final_loss(rates, warmup_steps=warmup), rates))
+    final, rates = min(found, key=lambda pair: pair[0])
+    return Design(rates, final, warmup, peak, _notes(law, rates[warmup:], peak))
 
 
-def _descend(law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floor: float, monotone: bool) -> np.ndarray:
-    """The rates after warmup, which rises along ``ramp`` (warmup,) in (0, 1] to the first of them."""
+def usual(steps: int, peak: float, warmup: int, floor: float, decay: float | None = None) -> dict[str, Schedule]:
+    """What a schedule is compared with, by name: cosine, and WSD with a decay of 0.1, 0.2 and, if given, ``decay``."""
+    from thalweg.schedules import WSD, Cosine
+
+    warm = 1 / steps if warmup == 1 else warmup  # a bare 1 would mean the whole run
+    found: dict[str, Schedule] = {"cosine": Cosine(peak=peak, warmup=warm, floor=floor)}
+    for length in sorted({0.1, 0.2} if decay is None else {0.1, 0.2, decay}):
+        found[f"wsd, decay {length:g}"] = WSD(peak=peak, warmup=warm, decay=length, shape="1-sqrt", floor=floor)
+    return found
+
+
+def _held(decay: float | None, steps: int, warmup: int) -> int:
+    """Steps after the warmup before a decay of that length may begin; 0 where it fits the whole run."""
+    if decay is None:
+        return 0
+    if not (np.isfinite(decay) and decay > 0 and (decay <= 1 or decay == int(decay))):
+        raise InputError(f"decay is {decay}; give a fraction of the run up to 1, or whole steps")
+    start = round(steps - decay * steps) if decay <= 1 else steps - int(decay)
+    if start > steps - 2:
+        raise InputError(f"decay is {decay} of {steps} steps; leave at least two steps for it")
+    return max(0, start - warmup)
+
+
+def _descend(
+    law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floor: float, monotone: bool, hold: int
+) -> np.ndarray:
+    """The rates after warmup, which rises along ``ramp`` (warmup,) in (0, 1] to the first of them.
+
+    For ``hold`` steps after it the rate is the first knot's.
+    """
     from scipy.optimize import minimize
 
     count, warmup = steps - len(ramp), len(ramp)
-    knots = min(KNOTS, count)
+    knots = min(KNOTS, count - hold)
     place = 1 - (1 - np.linspace(0, 1, knots)) ** 3
-    spread = _interpolation(place, count)
+    spread = _interpolation(place, count, hold)
     gather = spread.T.tocsr()
-    decay = np.maximum((place - 1 + START) / START, 0.0)
+    length = min(START * count / (count - hold), 1.0)
+    decay = np.maximum((place - 1 + length) / length, 0.0)
     start = -np.log(np.maximum(1 - decay, 1e-4) ** 1.3)
     rates = np.empty(steps)
 
@@ -134,13 +184,14 @@ def _descend(law: RateSumLaw, ramp: np.ndarray, steps: int, *, peak: float, floo
     return np.minimum.accumulate(rates[warmup:]) if monotone else rates[warmup:].copy()  # exp rounds either way
 
 
-def _interpolation(place: np.ndarray, count: int) -> csr_array:
-    """The matrix (count, knots) from knot values at ``place`` in [0, 1] to steps at i / count."""
+def _interpolation(place: np.ndarray, count: int, hold: int) -> csr_array:
+    """The matrix (count, knots) from knot values at ``place`` in [0, 1] to steps at (i - hold) / (count - hold)."""
     from scipy.sparse import csr_array
 
     step = np.arange(count)
-    right = np.clip(np.searchsorted(place, step / count, side="right"), 1, len(place) - 1)
-    part = (step / count - place[right - 1]) / (place[right] - place[right - 1])
+    x = np.maximum(step - hold, 0) / (count - hold)
+    right = np.clip(np.searchsorted(place, x, side="right"), 1, len(place) - 1)
+    part = (x - place[right - 1]) / (place[right] - place[right - 1])
     rows, columns = np.concatenate([step, step]), np.concatenate([right - 1, right])
     return csr_array((np.concatenate([1 - part, part]), (rows, columns)), shape=(count, len(place)))
 

@@ -26,6 +26,7 @@ TINY = 1e-12  # share of the peak below which a rate is read as this share
 ORDER = 8  # steps a panel for predictions
 FIT_ORDER = 6  # while a fit searches: 1e-6 of the rate's fall is far finer than the data
 POLISH_ORDER = 12  # for a fit's last descent
+FEW = 16  # where fewer than one step in so many is asked for, each is summed by itself
 
 
 def log_rates(rates: np.ndarray) -> np.ndarray:
@@ -118,6 +119,21 @@ class DropTable:
         slopes = (by_log_c, kept * log1z, -by_log_c * self.log_rate)
         return self._fill(self.weight - kept), np.stack([self._fill(slope) for slope in slopes], axis=1)
 
+    def take(self, chosen: np.ndarray) -> DropTable:
+        """The table of the asked steps of these indices only; for tables whose rows are the asked steps."""
+        if self.spread:
+            raise ValueError("the rows of a table that interpolates are not the asked steps")
+        counts = np.zeros(self.rows, dtype=np.int64)
+        counts[self.filled] = np.diff(self.starts, append=len(self.weight))
+        first = np.zeros(self.rows, dtype=np.int64)
+        first[self.filled] = self.starts
+        kept = np.concatenate([np.arange(first[k], first[k] + counts[k]) for k in chosen])
+        filled = np.flatnonzero(counts[chosen])
+        starts = np.concatenate([[0], np.cumsum(counts[chosen])])[filled]
+        parts = (self.weight[kept], self.log_x[kept], self.log_rate[kept])
+        asked = self.at[chosen] if isinstance(self.at, np.ndarray) else chosen
+        return DropTable(starts, filled, *parts, len(chosen), (), self.padded, asked)
+
     def _fill(self, entries: np.ndarray) -> np.ndarray:
         values = np.zeros(self.rows)
         if len(entries):
@@ -140,9 +156,10 @@ def build_table(rates: np.ndarray, *, first: int = 1, at: np.ndarray | None = No
         order: steps that stand for a panel.
     """
     rates = np.asarray(rates, dtype=np.float64)
-    tree = _grow(rates, max(first, 1), order)
-    rows, spread = _cover(tree)
-    if at is not None and len(at) <= len(rows):
+    few = at is not None and FEW * len(at) <= len(rates)
+    tree = _grow(rates, max(first, 1), order, pairs=not few)
+    rows, spread = (np.zeros(0, dtype=np.int64), ()) if few else _cover(tree)
+    if at is not None and (few or len(at) <= len(rows)):
         rows, spread = np.asarray(at, dtype=np.int64), ()
     row, weight, x, log_rate = _entries(tree, rows)
     starts = np.flatnonzero(np.diff(row, prepend=-1))
@@ -160,7 +177,7 @@ class _Tree:
     log_rate: np.ndarray  # (N,)
 
 
-def _grow(rates: np.ndarray, first: int, order: int) -> _Tree:
+def _grow(rates: np.ndarray, first: int, order: int, *, pairs: bool) -> _Tree:
     widths = dyadic_sizes(len(rates))
     pad = 2 * widths[0] - len(rates)
     counted = np.concatenate([rates, np.full(pad, rates[-1])])  # the padding goes on as the schedule ended: no new kink
@@ -169,7 +186,7 @@ def _grow(rates: np.ndarray, first: int, order: int) -> _Tree:
     gap = -np.diff(counted, prepend=counted[0])
     log_rate = np.log(np.maximum(counted, TINY * rates.max()))
     changes = np.concatenate([[0], np.cumsum(gap != 0)])
-    return _Tree([judge(log_rate, width, order) for width in widths], order, gap, changes, total, log_rate)
+    return _Tree(judge(log_rate, widths, order, pairs=pairs), order, gap, changes, total, log_rate)
 
 
 def _cover(tree: _Tree) -> tuple[np.ndarray, tuple[Spread, ...]]:

@@ -27,6 +27,21 @@ class Falls:
     gap: np.ndarray
     at: np.ndarray | slice
 
+    def take(self, chosen: np.ndarray) -> Falls:
+        """The falls with the asked steps of these indices only."""
+        asked = chosen if isinstance(self.at, slice) else self.at[chosen]
+        return Falls(self.gap, asked)
+
+
+def leaky_sum(gap: np.ndarray, decay: float) -> np.ndarray:
+    """S2 of the rate's falls (T,)."""
+    from scipy.signal import lfilter
+
+    total = np.zeros(len(gap))
+    first = int(np.argmax(gap != 0))  # nothing happens before the first change
+    total[first:] = np.cumsum(lfilter([1.0], [1.0, -decay], gap[first:]))
+    return total
+
 
 def leak(gap: np.ndarray, decay: float) -> tuple[np.ndarray, np.ndarray]:
     """S2 of the rate's falls (T,) and its derivative by lambda (T,), by two linear recurrences."""
@@ -57,10 +72,10 @@ class MomentumLaw(RateSumLaw):
         """C S2 and its Jacobian by (log C peak / (1 - lambda), log(1 - lambda))."""
         left = np.exp(v[1])
         c = np.exp(v[0]) * left / scale.peak
+        if not slopes:
+            return c * leaky_sum(features.gap, 1 - left)[features.at], None
         total, by_decay = leak(features.gap, 1 - left)
         value = c * total[features.at]
-        if not slopes:
-            return value, None
         return value, np.stack([value, value - c * left * by_decay[features.at]], axis=1)
 
     @classmethod

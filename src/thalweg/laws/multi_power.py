@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from thalweg.laws.drops import DropTable, build_table, exact_drops, log_rates
+from thalweg.laws.drops import TINY, DropTable, build_table, exact_drops, log_rates
 from thalweg.laws.law import Scale
 from thalweg.laws.rate_sum import RateSumLaw
 
@@ -98,6 +98,15 @@ class MultiPower(RateSumLaw):
         gradient[first:] = np.cumsum(weight) - gamma * weight * left / np.maximum(rates[first:], 1e-300) - gain
         gradient[first - 1 : -1] += gain
         return float(fall @ gain), gradient
+
+    def final_fall(self, rates: np.ndarray, first: int) -> float:
+        """`final_drop` without its gradient: the steps at which the rate changes are enough."""
+        b, c, beta, gamma = (self.params[name] for name in ("B", "C", "beta", "gamma"))
+        fall = rates[first - 1 : -1] - rates[first:]
+        kept = np.flatnonzero(fall)
+        left = np.cumsum(rates[::-1])[::-1][first:][kept]
+        z = c * np.exp(-gamma * np.log(np.maximum(rates[first:][kept], TINY * rates.max()))) * left
+        return float(fall[kept] @ (1 - np.exp(-beta * np.log1p(z)))) * b
 
     def exact_drop(self, rates: np.ndarray, first: int, at: np.ndarray) -> np.ndarray:
         """The drop as the paper writes it, one sum a step."""

@@ -74,10 +74,12 @@ def lagrange(size: int, order: int) -> np.ndarray:
     return matrix
 
 
-def smooth_panels(values: np.ndarray, size: int, order: int) -> np.ndarray:
-    """Whether ``values`` (n,), n a multiple of ``size``, follow one polynomial on each panel; shape (n / size,)."""
+def smooth_panels(values: np.ndarray, size: int, order: int, flat: np.ndarray) -> np.ndarray:
+    """Whether ``values`` (n,), n a multiple of ``size``, follow one polynomial on each panel; shape (n / size,).
+
+    ``flat`` (n / size,) holds each panel's largest less its smallest value.
+    """
     table = values.reshape(-1, size)
-    flat = table.max(axis=1) - table.min(axis=1)
     ok = flat <= 0
     rest = np.flatnonzero(~ok & (flat <= SPAN))
     inner = table[rest]
@@ -86,13 +88,28 @@ def smooth_panels(values: np.ndarray, size: int, order: int) -> np.ndarray:
     return ok
 
 
-def judge(values: np.ndarray, size: int, order: int) -> Level:
-    """Judges ``values`` = log(rate), padded to a multiple of 2 ``size``, on panels of ``size`` steps."""
-    smooth = smooth_panels(values, size, order)
-    pair = np.empty(len(smooth), dtype=bool)
-    pair[0] = values[:size].max() == values[:size].min()  # changes that set in at the first step are an onset
-    pair[1::2] = smooth_panels(values, 2 * size, order)
-    shifted = values[size:-size]
-    if len(shifted):
-        pair[2::2] = smooth_panels(shifted, 2 * size, order)
-    return Level(size, panel_steps(size, order), smooth, pair)
+def judge(values: np.ndarray, sizes: list[int], order: int, *, pairs: bool = True) -> list[Level]:
+    """Judges ``values`` = log(rate), padded to twice the largest of the dyadic ``sizes``, on the panels of each size.
+
+    Without ``pairs`` no pair of panels counts as smooth, nor any of the smallest panels: their steps enter one by one.
+    """
+    high, low = values, values
+    for _ in range(LEAF.bit_length() - 1):
+        high, low = np.maximum(high[::2], high[1::2]), np.minimum(low[::2], low[1::2])
+    found = []
+    for size in reversed(sizes):
+        if pairs or size > LEAF:
+            smooth = smooth_panels(values, size, order, high - low)
+        else:
+            smooth = np.zeros(len(high), dtype=bool)
+        pair = np.zeros(len(high), dtype=bool)
+        joined = np.maximum(high[::2], high[1::2]), np.minimum(low[::2], low[1::2])
+        if pairs:
+            pair[0] = high[0] == low[0]  # changes that set in at the first step are an onset
+            pair[1::2] = smooth_panels(values, 2 * size, order, joined[0] - joined[1])
+            if len(values) > 2 * size:
+                across = np.maximum(high[1:-1:2], high[2::2]) - np.minimum(low[1:-1:2], low[2::2])
+                pair[2::2] = smooth_panels(values[size:-size], 2 * size, order, across)
+        found.append(Level(size, panel_steps(size, order), smooth, pair))
+        high, low = joined
+    return found[::-1]

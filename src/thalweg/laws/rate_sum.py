@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from thalweg.errors import InputError
-from thalweg.laws.law import Form, Law, Scale
+from thalweg.laws.law import Form, Law, Scale, as_rates
+
+if TYPE_CHECKING:
+    from thalweg.schedules import Schedule
 
 __all__ = ["RateSumFeatures", "RateSumLaw", "rate_sums"]
 
@@ -58,6 +61,13 @@ class RateSumFeatures:
     top: float
     least: float
     drop: Any
+
+    def take(self, chosen: np.ndarray) -> RateSumFeatures:
+        """The features of the asked steps of these indices only; for features at asked steps."""
+        if self.series is None:
+            raise ValueError("features of all steps cannot be taken apart; ask for steps")
+        drop = self.drop[chosen] if isinstance(self.drop, np.ndarray) else self.drop.take(chosen)
+        return replace(self, series=(self.series[0][chosen], self.series[1][chosen]), drop=drop)
 
     def sums(self, power: float, slopes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Sums of (rate / top)^p after and in the warmup, (n,) each, and their derivatives by p (0 unless asked)."""
@@ -101,11 +111,22 @@ def _series(logs: np.ndarray, warmup_steps: int, at: np.ndarray) -> tuple[np.nda
     low, high = POWERS
     angle = np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1)
     nodes = (low + high + (high - low) * np.cos(angle)) / 2
-    sampled = [[part[at] for part in _split(np.cumsum(np.exp(p * logs)), warmup_steps)] for p in nodes]
+    stops, where = np.unique(np.append(at + 1, warmup_steps), return_inverse=True)
+    starts = np.concatenate([[0], stops[:-1]])
+    if stops[0] == 0:
+        starts, stops = starts[1:], stops[1:]
+        where = where - 1  # -1: the empty sum, kept at the end
+    reach = int(stops[-1]) if len(stops) else 0
+    powered, totals = np.empty(reach), np.zeros((len(nodes), len(stops) + 1))
+    for row, p in zip(totals, nodes, strict=True):
+        np.multiply(logs[:reach], p, out=powered)
+        np.exp(powered, out=powered)
+        np.cumsum(np.add.reduceat(powered, starts), out=row[:-1])
+    sums, warmed = totals[:, where[:-1]].T, totals[:, where[-1]]
+    early = np.where((at < warmup_steps)[:, None], sums, warmed)
     transform = 2 / (DEGREE + 1) * np.cos(np.outer(angle, np.arange(DEGREE + 1)))
     transform[:, 0] /= 2
-    late, early = (np.stack([pair[k] for pair in sampled], axis=1) @ transform for k in (0, 1))
-    return late, early
+    return (sums - early) @ transform, early @ transform
 
 
 class RateSumLaw(Law):
@@ -197,6 +218,26 @@ class RateSumLaw(Law):
     def final_drop(self, rates: np.ndarray, first: int) -> tuple[float, np.ndarray]:
         """Drop at the last step and its gradient by every rate (T,), in O(T)."""
 
+    def final_loss(
+        self, schedule: Schedule | np.ndarray, steps: int | None = None, *, warmup_steps: int | None = None
+    ) -> float:
+        """Predicted loss at the last step, nats per token: one sum over the steps, nothing compressed."""
+        rates, warm = as_rates(schedule, steps, warmup_steps)
+        p = self.params["rate_power"]
+        total = self._final_sum(rates if p == 1 else rates**p, warm)
+        drop = self.final_fall(rates, 1 if self.warmup == "code" else max(warm, 1))
+        return self.params["L0"] + self.params["A"] * total ** -self.params["alpha"] - drop
+
+    def _final_sum(self, powered: np.ndarray, warmup_steps: int) -> float:
+        """Sum of rate^p at the last step, the warmup's by its share."""
+        late, early = float(powered[warmup_steps:].sum()), float(powered[:warmup_steps].sum())
+        share, first = self.params["warmup_share"], float(powered[np.argmax(powered > 0)])
+        return max(late + share * early, first * max(share, 1e-6))
+
+    def final_fall(self, rates: np.ndarray, first: int) -> float:
+        """`final_drop` without its gradient."""
+        return self.final_drop(rates, first)[0]
+
     def final_slope(self, rates: np.ndarray, warmup_steps: int) -> tuple[float, np.ndarray]:
         """The final loss of a schedule and its gradient by every rate, in O(T).
 
@@ -209,7 +250,7 @@ class RateSumLaw(Law):
         """
         share, alpha, p = (self.params[name] for name in ("warmup_share", "alpha", "rate_power"))
         powered = rates if p == 1 else rates**p
-        total = float(powered[warmup_steps:].sum() + share * powered[:warmup_steps].sum())
+        total = self._final_sum(powered, warmup_steps)
         power = self.params["A"] * total**-alpha
         drop, gradient = self.final_drop(rates, 1 if self.warmup == "code" else max(warmup_steps, 1))
         pull = -alpha * power / total * p

@@ -74,8 +74,14 @@ class Trust:
     beyond: Mapping[str, float]
 
 
-def judge(law: Law, rates: np.ndarray, warmup_steps: int) -> Trust:
-    """The report for one schedule; ``rates`` (T,) with ``warmup_steps`` steps of warmup.
+def judge(law: Law, rates: np.ndarray, warmup_steps: int, *, drawn: np.ndarray | None = None) -> Trust:
+    """The report for one schedule.
+
+    Args:
+        law: fitted.
+        rates: of every step, (T,).
+        warmup_steps: length of the warmup.
+        drawn: final loss by each of the bootstrap's draws, (draws,), where it is known already.
 
     Raises:
         InputError: the law was written down by hand, so nothing is known about what it saw.
@@ -92,10 +98,11 @@ def judge(law: Law, rates: np.ndarray, warmup_steps: int) -> Trust:
         if rival.error <= CLOSE * record.error:
             close.append(finals[name] - final)
     spread = max(close, key=abs)
-    last = np.array([len(rates) - 1])
-    drawn = float(np.std(law.draw_curves(rates, warmup_steps, last))) if len(record.draws) else 0.0
+    if drawn is None and len(record.draws):
+        drawn = law.draw_curves(rates, warmup_steps, np.array([len(rates) - 1]))
+    scatter = 0.0 if drawn is None else float(np.std(drawn))
     tested = record.backtest or 0.0
-    half = float(np.hypot(Z90 * np.sqrt(drawn**2 + (record.noise * final) ** 2 + (spread / 2) ** 2), tested * final))
+    half = float(np.hypot(Z90 * np.sqrt(scatter**2 + (record.noise * final) ** 2 + (spread / 2) ** 2), tested * final))
     beyond = _beyond(law, rates, warmup_steps)
     ahead = record.seen.falling * max(0.0, float(np.log2(beyond["rate sum"])))
     parts = beyond | {"still falling": ahead, "backtest": tested, "interval": half / final}
