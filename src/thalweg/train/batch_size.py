@@ -153,7 +153,7 @@ def scale_recipe(recipe: Recipe, to_batch: int, *, rule: str = "auto") -> tuple[
     new = scale_hyperparameters(old | {"lr": 1.0, "ema": recipe.ema}, kappa, rule=chosen)
     factor, ema = new.pop("lr"), new.pop("ema")
     schedule = scale_schedule(parse(recipe.schedule), kappa, factor=factor, steps=recipe.steps)
-    steps, micro = scaled_steps(recipe.steps, kappa), recipe.batch // recipe.accumulate
+    steps = scaled_steps(recipe.steps, kappa)
     every = {
         part: scaled_steps(plan.every, kappa) if plan.every else 0
         for part, plan in (("evaluation", recipe.evaluation), ("checkpoint", recipe.checkpoint))
@@ -162,7 +162,7 @@ def scale_recipe(recipe: Recipe, to_batch: int, *, rule: str = "auto") -> tuple[
         batch=to_batch,
         steps=steps,
         schedule=str(schedule),
-        accumulate=next(n for n in range(1, to_batch + 1) if to_batch % n == 0 and to_batch // n <= micro),
+        **_parts(recipe, to_batch),
         ema=ema,
         optimizer=options | new,
         evaluation=EvaluationRecipe(every["evaluation"], recipe.evaluation.windows, recipe.evaluation.batch),
@@ -173,6 +173,15 @@ def scale_recipe(recipe: Recipe, to_batch: int, *, rule: str = "auto") -> tuple[
         ),
     )
     return made, _left(recipe, kappa, steps)
+
+
+def _parts(recipe: Recipe, to_batch: int) -> dict[str, int]:
+    micro = recipe.batch // recipe.parts
+    counts = [n for n in range(1, to_batch + 1) if to_batch % n == 0]
+    if recipe.micro_batches:
+        powers = [n for n in counts if not n & (n - 1)]
+        return {"micro_batches": next((n for n in powers if to_batch // n <= micro), powers[-1])}
+    return {"accumulate": next(n for n in counts if to_batch // n <= micro)}
 
 
 def _left(recipe: Recipe, kappa: float, steps: int) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
     data = prepare(recipe.data, folder)
     state = build(recipe, data, device=device)
     batches = data.batches(recipe)
-    rows = min(8, recipe.batch // recipe.accumulate)
+    rows = min(8, recipe.batch // recipe.parts)
     micro = micro_batches(batches.at(0), rows, state.device)[0]
     passes = 2 if "sam" in recipe.optimizer else 1
     share = _flops(recipe) / flops_per_token(recipe.model, recipe.data.context)
@@ -48,7 +48,7 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
     tokens = recipe.steps * recipe.tokens_per_step
     parameters = count_parameters(recipe.model).total
     bytes_per_number = 2 if recipe.precision == "bf16" else 4
-    size = recipe.batch // recipe.accumulate
+    size = recipe.batch // recipe.parts
     copies = state_bytes(getattr(state.optimizer, "base", state.optimizer)) / (4 * parameters) + (recipe.ema > 0)
     return {
         "parameters": parameters,

@@ -9,15 +9,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from thalweg.data.plan import Rows
 from thalweg.errors import InputError
 from thalweg.runs import Run, Sink
 from thalweg.train.checkpoint import load_checkpoint, save_checkpoint, save_sharded
-from thalweg.train.closure import BatchClosure
 from thalweg.train.hooks import Hook, State
+from thalweg.train.ordered import closure_of
 from thalweg.train.recipe import Recipe
 from thalweg.train.setup import Data, build, prepare
 from thalweg.train.world import World
@@ -73,8 +71,7 @@ def train(
                 attempt.interrupt()
                 return "interrupted"
             began = time.perf_counter()
-            rows = batches.at(state.step, rank=state.world.rank, world=state.world.size)
-            metrics = {"loss": _update(state, rows), "lr": float(rates[state.step])}
+            metrics = {"loss": _update(state, batches), "lr": float(rates[state.step])}
             state.step += 1
             state.scheduler.step()
             for hook in state.hooks:
@@ -91,9 +88,9 @@ def train(
     return "done"
 
 
-def _update(state: State, rows: np.ndarray | Rows) -> float:
+def _update(state: State, batches: Any) -> float:
     """One optimizer update over all micro-batches; returns the mean loss before it, nats per token."""
-    return float(state.optimizer.step(BatchClosure(state, rows)))  # type: ignore[arg-type]  # torch wants a float
+    return float(state.optimizer.step(closure_of(state, batches)))  # type: ignore[arg-type]  # torch wants a float
 
 
 def _due(step: int, every: int, last: int) -> bool:

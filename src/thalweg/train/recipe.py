@@ -90,6 +90,8 @@ class Recipe:
         schedule: the learning rate as a spec string, e.g. "wsd:peak=3e-4,warmup=100,decay=0.2".
         batch: sequences per update, over all devices and micro-batches.
         accumulate: micro-batches per update; divides ``batch``.
+        micro_batches: in place of ``accumulate``, equal parts of the batch over all processes, a power of two: losses
+            are then bit for bit the same in any number of processes that divides it (CPU, as many threads in each).
         seed: of initialisation and data order.
         clip: largest gradient norm; 0 does not clip.
         precision: "fp32", or "bf16" (autocast; weights and optimizer state stay fp32).
@@ -111,6 +113,7 @@ class Recipe:
     schedule: str
     batch: int = 32
     accumulate: int = 1
+    micro_batches: int = 0
     seed: int = 0
     clip: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -127,6 +130,7 @@ class Recipe:
             _at_least(name, getattr(self, name), low)
         if self.batch % self.accumulate:
             raise InputError(f"accumulate = {self.accumulate} does not divide batch = {self.batch}: choose a divisor")
+        self._check_micro_batches()
         if not 0 <= self.clip < float("inf"):
             raise InputError(f"clip = {self.clip} must be a finite number >= 0; 0 does not clip")
         if not 0 <= self.ema < 1:
@@ -145,6 +149,31 @@ class Recipe:
         self.rates()
         self._check_optimizer()
         self.depth_schedule()
+
+    def _check_micro_batches(self) -> None:
+        count = self.micro_batches
+        _at_least("micro_batches", count, 0)
+        if not count:
+            return
+        if count & (count - 1) or self.batch % count:
+            raise InputError(
+                f"micro_batches = {count} must be a power of two that divides batch = {self.batch}, or 0: choose one"
+            )
+        if self.accumulate > 1:
+            raise InputError(f"micro_batches = {count} takes the place of accumulate = {self.accumulate}: leave it out")
+        if "moe" in self.model.ffns:
+            raise InputError(
+                "model.ffn = 'moe' balances its experts over what one process sees, so micro_batches cannot make "
+                "processes agree bit for bit: set accumulate"
+            )
+        sam = self.optimizer.get("sam")
+        if isinstance(sam, dict) and sam.get("per_part"):
+            raise InputError("optimizer.sam.per_part = true climbs from each part of one process: set accumulate")
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches of an update in one process."""
+        return self.micro_batches or self.accumulate
 
     def _check_optimizer(self) -> None:
         from thalweg.optim import check_options
@@ -192,6 +221,8 @@ class Recipe:
         document = plain(self)
         if not self.data.plan:
             del document["data"]["plan"]  # recipes of runs from before there were plans stay equal
+        if not self.micro_batches:
+            del document["micro_batches"]
         return document
 
     def to_toml(self) -> str:

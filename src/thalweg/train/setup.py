@@ -170,7 +170,7 @@ def build(
     data.check(recipe)
     world.check(recipe)
     model = LanguageModel(recipe.model, generator=torch.Generator().manual_seed(recipe.seed)).to(where)
-    world.attach(model, where, unused=bool(recipe.depth))
+    world.attach(model, where, unused=bool(recipe.depth), ordered=bool(recipe.micro_batches))
     schedule = parse(recipe.schedule)
     options: dict[str, Any] = {"decay_embeddings": True, **recipe.optimizer}
     sam = options.pop("sam", None)
@@ -197,9 +197,15 @@ def build(
         device=where,
         evaluate=lambda: float(_validated(model, windows, recipe.precision, world).mean()),
         hooks=own + tuple(hooks),
-        data=data.fingerprints,
+        data=data.fingerprints | _threads(recipe, where),
         world=world,
     )
+
+
+def _threads(recipe: Recipe, device: torch.device) -> dict[str, str]:
+    """What else decides the bits that ``micro_batches`` promises."""
+    told = recipe.micro_batches and device.type == "cpu"
+    return {"number of threads": str(torch.get_num_threads())} if told else {}
 
 
 def _validated(model: LanguageModel, windows: Sequence[torch.Tensor], precise: str, world: World) -> np.ndarray:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError, Interrupted
 from thalweg.train.recipe import Recipe
+from thalweg.train.tree import TreeScatter
 
 __all__ = ["SECOND_ORDER", "World", "world_of"]
 
@@ -58,7 +59,12 @@ class World:
         """
         if self.size == 1:
             return
-        pieces = self.size * recipe.accumulate
+        if recipe.micro_batches % self.size:
+            raise InputError(
+                f"micro_batches = {recipe.micro_batches} cannot be shared by {self.size} processes: start a number of "
+                "them that divides it"
+            )
+        pieces = recipe.micro_batches or self.size * recipe.accumulate
         if recipe.batch % pieces:
             raise InputError(
                 f"batch = {recipe.batch} in accumulate = {recipe.accumulate} parts cannot be shared by {self.size} "
@@ -77,16 +83,17 @@ class World:
         if self.sharded and recipe.depth.get("name") == "stacking":
             raise InputError("depth.name = 'stacking' copies whole blocks: train it without sharding")
 
-    def attach(self, model: nn.Module, device: torch.device, *, unused: bool = False) -> None:
+    def attach(self, model: nn.Module, device: torch.device, *, unused: bool = False, ordered: bool = False) -> None:
         """Prepares ``model`` for all processes; with sharding its parameters become DTensors, so optimizers come later.
 
         Args:
             model: equal in all processes; its blocks are ``model.model.layers``.
             device: where it is.
             unused: some updates leave parameters out.
+            ordered: gradients are summed as ``thalweg.train.ordered`` does it.
         """
         self._device = device
-        if self.size == 1:
+        if self.size == 1 or (ordered and not self.sharded):
             return
         if not self.sharded:
             where = [device.index] if device.type == "cuda" else None
@@ -102,6 +109,9 @@ class World:
         for block in model.model.layers:  # type: ignore[union-attr]  # pyrefly: ignore
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh, reshard_after_forward=True)  # else an average is copied into what stays whole
+        if ordered:
+            for part in (*model.model.layers, model):  # type: ignore[union-attr]  # pyrefly: ignore
+                part.set_custom_reduce_scatter(TreeScatter())  # type: ignore[operator]  # pyrefly: ignore
 
     def called(self, model: nn.Module) -> nn.Module:
         """What to call for a loss whose gradients meet."""
@@ -125,6 +135,14 @@ class World:
             value = value.detach().clone()
             dist.all_reduce(value)
         return value
+
+    def rows(self, value: Tensor) -> Tensor:
+        """The tensors of all processes, by rank: (...) -> (size, ...)."""
+        if self.size == 1:
+            return value[None]
+        found = [torch.empty_like(value) for _ in range(self.size)]
+        dist.all_gather(found, value)
+        return torch.stack(found)
 
     def any(self, flag: bool) -> bool:
         """Whether it is true in any process."""
