@@ -18,7 +18,7 @@ Source: arXiv 2503.12811, section 3 (objective). The four steps are ours; they w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,6 +72,7 @@ def fit(
     draws: int = 100,
     seed: int = 0,
     rivals: bool = True,
+    progress: Callable[[str, float], None] | None = None,
 ) -> Law:
     """Fits a law to loss curves.
 
@@ -86,6 +87,7 @@ def fit(
         seed: of the bootstrap.
         rivals: also fit the other laws, and this law to the first 60 % of each curve, so that `Law.trust` can tell how
             much the choice of law matters and how well the law foretells the curves' own ends.
+        progress: called with what is done next and the share of the whole that is done, in [0, 1).
 
     Returns:
         The law, with a `Record` of what it saw.
@@ -99,7 +101,8 @@ def fit(
         raise InputError(f"law {law!r} is unknown; {suggest(law, LAWS)}")
     if draws < 0:
         raise InputError(f"draws is {draws}; give 0 or more bootstrap draws")
-    found = as_curves(curves)
+    found, say = as_curves(curves), progress or _silent
+    say(f"the {law} law", 0.0)
     if method == "reference":
         from thalweg.laws.reference import fit_reference
 
@@ -108,16 +111,23 @@ def fit(
         fitted: Law = fit_reference(found)
     elif method in ("default", "plain"):
         own: Form = "code" if method == "default" and "code" in LAWS[law].FORMS else "paper"
-        fitted = fit_points(LAWS[law], found, method=method, form=warmup or own, draws=draws, seed=seed)
+        fitted = fit_points(LAWS[law], found, method=method, form=warmup or own, draws=draws, seed=seed, say=say)
     else:
         raise InputError(f"method {method!r} is unknown; {suggest(method, ('default', 'plain', 'reference'))}")
     record = fitted.record
     assert record is not None
     if not rivals:
         return fitted
-    others = [name for name in LAWS if name not in (law, "chinchilla-steps")]  # which sees no rates
-    found_rivals = {name: _rival(LAWS[name], found, method) for name in others}
+    found_rivals = {}
+    for name in (name for name in LAWS if name not in (law, "chinchilla-steps")):  # which sees no rates
+        say(f"the {name} law, for comparison", 0.7)
+        found_rivals[name] = _rival(LAWS[name], found, method)
+    say("the backtest: the same law on the first 60 %", 0.85)
     return fitted.with_record(record.with_checks(found_rivals, _backtest(fitted, found)))
+
+
+def _silent(what: str, share: float) -> None:
+    """No progress is asked for."""
 
 
 def _backtest(law: Law, curves: list[LossCurve]) -> float | None:
@@ -157,6 +167,7 @@ def fit_points(
     draws: int = 0,
     seed: int = 0,
     settings: Settings | None = None,
+    say: Callable[[str, float], None] = _silent,
 ) -> Law:
     """`fit` without rivals, for a law's class and a list of curves."""
     if form not in law.FORMS:
@@ -175,6 +186,7 @@ def fit_points(
     best = solve(problem, best.u, tolerance=1e-12)
     residuals = problem.residuals(best.u)
     length = correlation(residuals * np.sqrt(weights), fine.ends)
+    say(f"{draws} bootstrap draws", 0.3)
     record = Record(
         method=method,
         seen=seen(fine.curves, fine.scale),

@@ -17,7 +17,7 @@ from thalweg.errors import InputError, suggest
 from thalweg.laws.curve import LossCurve
 from thalweg.laws.tables import Rows, read_table
 
-__all__ = ["read_curves", "read_schedules"]
+__all__ = ["Entry", "join_curves", "parse_schedules", "read_curves", "read_schedules"]
 
 MOST_STEPS = 1e8  # a rate is kept for every step
 MATCH = 1e-3  # logged and scheduled rates may differ by this share of the peak (printed digits), within one step
@@ -47,13 +47,18 @@ def read_curves(
     paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
     if not paths:
         raise InputError("path is empty; give at least one file of curves")
+    tables = ((one, read_table(one)) for one in paths)
+    return join_curves(tables, {} if schedules is None else read_schedules(schedules))
+
+
+def join_curves(tables: Iterable[tuple[Path, Mapping[str, Rows]]], known: Mapping[str, Entry]) -> dict[str, LossCurve]:
+    """The curves of several tables, each with its file's path, under the schedules ``known`` by name (may be empty)."""
     table: dict[str, Rows] = {}
-    for one in paths:
-        for name, rows in read_table(one).items():
+    for one, found in tables:
+        for name, rows in found.items():
             if name in table:
                 raise InputError(f"curve {name!r} is in more than one file ({one.name}); rename one of them")
             table[name] = rows
-    known = {} if schedules is None else read_schedules(schedules)
     unused = sorted(set(known) - set(table))
     curves = {}
     for name, rows in table.items():
@@ -76,6 +81,11 @@ def read_schedules(source: str | Path | Mapping[str, Any]) -> dict[str, Entry]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"schedules {str(path)!r} cannot be read ({error}); give a TOML or CSV file") from None
+    return parse_schedules(path, text)
+
+
+def parse_schedules(path: Path, text: str) -> dict[str, Entry]:
+    """`read_schedules` for a text that is at hand; ``path`` gives its name and, by its suffix, its form."""
     if path.suffix == ".csv":
         return _rate_table(path, text)
     try:

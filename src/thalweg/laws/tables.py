@@ -14,7 +14,7 @@ from pathlib import Path
 
 from thalweg.errors import InputError, suggest
 
-__all__ = ["Rows", "read_table"]
+__all__ = ["Rows", "parse_table", "read_table"]
 
 STEP = ("step", "_step", "global_step", "train/global_step", "trainer/global_step", "iteration", "iter")
 LOSS = ("loss", "train_loss", "train/loss", "training_loss", "train/train_loss", "val_loss", "val/loss", "eval/loss")
@@ -47,6 +47,11 @@ def read_table(path: Path) -> dict[str, Rows]:
         raise InputError(
             f"curves {str(path)!r} cannot be read as text ({error}); give a CSV or JSON-lines file"
         ) from None
+    return parse_table(path, text)
+
+
+def parse_table(path: Path, text: str) -> dict[str, Rows]:
+    """`read_table` for a text that is at hand; ``path`` gives its name and, by its suffix, its form."""
     if not text.strip():
         raise InputError(f"curves {str(path)!r} are empty; give a CSV or JSON-lines file with columns step and loss")
     if path.suffix in (".jsonl", ".json", ".ndjson") or text.lstrip().startswith("{"):
