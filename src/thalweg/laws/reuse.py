@@ -20,7 +20,7 @@ import numpy as np
 
 from thalweg.errors import InputError, suggest
 
-__all__ = ["ReuseLaw", "ReuseTable", "effective_reuse"]
+__all__ = ["ReuseLaw", "ReuseTable", "effective_reuse", "passes_worth"]
 
 MUENNIGHOFF = 15.39
 """Their R_D* (arXiv 2305.16264), fitted to language models."""
@@ -134,7 +134,7 @@ class ReuseLaw:
             )
 
         def residual(w: np.ndarray) -> np.ndarray:
-            return np.log(_reuse(k, _saturation(form, n, *w)) / e)
+            return np.log(passes_worth(k, _saturation(form, n, *w)) / e)
 
         starts = {"muennighoff": [[1.0], [10.0]], "log": [[1.0, 0.5], [0.0, 2.0]], "power": [[1.0, 0.1], [0.5, 0.5]]}
         trials = [least_squares(residual, start, xtol=1e-13, ftol=1e-13) for start in starts[form]]
@@ -152,7 +152,7 @@ class ReuseLaw:
         """E(K, N), passes' worth of fresh data."""
         if epochs < 1:
             raise InputError(f"epochs = {epochs:g} must be at least 1")
-        return float(_reuse(np.asarray(epochs, dtype=float), self.saturation(unique)))
+        return float(passes_worth(np.asarray(epochs, dtype=float), self.saturation(unique)))
 
     def effective_tokens(self, unique: float, epochs: float) -> float:
         """E(K, N) N: the fresh tokens that K epochs replace."""
@@ -171,7 +171,7 @@ class ReuseLaw:
         if not 0 < share < 1:
             raise InputError(f"share = {share:g} must lie between 0 and 1")
         rate = self.saturation(unique)
-        root = brentq(lambda k: float(_reuse(np.asarray(k), rate)) - share * k, 1.0, (1 + rate) / share + 1)
+        root = brentq(lambda k: float(passes_worth(np.asarray(k), rate)) - share * k, 1.0, (1 + rate) / share + 1)
         return float(root)  # pyrefly: ignore
 
 
@@ -180,5 +180,6 @@ def _saturation(form: str, unique: np.ndarray, a: float, c: float = 0.0) -> np.n
     return np.maximum(value, 1e-3)
 
 
-def _reuse(epochs: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+def passes_worth(epochs: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+    """E = 1 + R (1 - e^{-(K-1)/R}) of epochs K >= 1 and saturations R > 0, which broadcast."""
     return 1 - rate * np.expm1(-(epochs - 1) / rate)

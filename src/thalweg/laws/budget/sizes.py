@@ -1,0 +1,90 @@
+"""A law of size and data with what is known of its uncertainty and of the runs it was fitted to.
+
+    L(N, D) = E + A N^-alpha + B D^-beta
+
+Parameters are drawn as (ln A, ln B, ln E, alpha, beta) from a normal distribution around the fit; a run scatters
+around the law by a share of its loss.
+
+Source: Hoffmann et al., arXiv 2203.15556 (the form); the draws are our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from thalweg.laws.chinchilla_size import ChinchillaSize
+
+__all__ = ["LEVELS", "SizeLaw", "loss_at"]
+
+DRAWS = 400
+LEVELS = (0.05, 0.95)
+"""Quantiles at the ends of an interval: 90 % lies between."""
+
+
+def loss_at(parameters: np.ndarray, sizes: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Losses of drawn laws.
+
+    Args:
+        parameters: (draws, 5) as in `SizeLaw.draws`.
+        sizes: N, broadcast against (draws, 1).
+        tokens: D, the same.
+
+    Returns:
+        Nats per token, (draws, points).
+    """
+    a, b, e, alpha, beta = (column[:, None] for column in parameters.T)
+    return np.exp(e) + np.exp(a - alpha * np.log(sizes)) + np.exp(b - beta * np.log(tokens))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SizeLaw:
+    """A law and its origin.
+
+    Attributes:
+        name: short name.
+        law: the fitted form; N as ``counts`` says, D in tokens, loss in nats per token.
+        source: paper or file.
+        about: what a reader must know of it, in a sentence or two.
+        counts: which parameters N counts.
+        sizes: least and largest fitted N; None: not known.
+        tokens: least and largest fitted D; None: not known.
+        covariance: of (ln A, ln B, ln E, alpha, beta), (5, 5); None: no interval.
+        spread: standard deviation of a run's log loss around the law; 0 where unknown.
+    """
+
+    name: str
+    law: ChinchillaSize
+    source: str
+    about: str = ""
+    counts: str = "all parameters"
+    sizes: tuple[float, float] | None = None
+    tokens: tuple[float, float] | None = None
+    covariance: np.ndarray | None = None
+    spread: float = 0.0
+
+    def draws(self) -> np.ndarray:
+        """Parameters (draws, 5), the fit itself first; the same at every call. Without a covariance the fit alone."""
+        law = self.law
+        logs = [np.log(max(value, 1e-300)) for value in (law.A, law.B, law.E)]
+        centre = np.array([*logs, law.alpha, law.beta])
+        if self.covariance is None:
+            return centre[None, :]
+        values, vectors = np.linalg.eigh(self.covariance)
+        noise = np.random.default_rng(0).standard_normal((DRAWS, 5))
+        around = centre + noise * np.sqrt(np.maximum(values, 0)) @ vectors.T
+        kept = around[(around[:, 3] > 0) & (around[:, 4] > 0)]
+        return np.concatenate([centre[None, :], kept])
+
+    def outside(self, size: float, tokens: float) -> list[str]:
+        """What lies outside the fitted runs, in words."""
+        said = []
+        for word, value, seen in (("parameters", size, self.sizes), ("tokens", tokens, self.tokens)):
+            if seen is not None and not seen[0] * 0.99 <= value <= seen[1] * 1.01:
+                said.append(f"{value:.3g} {word} lie outside the runs that {self.name} was fitted to, {_range(seen)}")
+        return said
+
+
+def _range(seen: tuple[float, float]) -> str:
+    return f"{seen[0]:.3g} to {seen[1]:.3g}"
