@@ -95,7 +95,7 @@ class Listing:
 
 
 def known_runs(root: Path) -> dict[str, tuple[str, RunSummary]]:
-    """What an index file under the root holds, for ``Listing``; nothing is written, and what is out of date is no harm."""
+    """What an index file under the root holds, for ``Listing``; what is out of date in it is read anew there."""
     try:
         with closing(sqlite3.connect(f"{(root / INDEX).absolute().as_uri()}?mode=ro", uri=True)) as index:
             return _rows(index) if index.execute("PRAGMA user_version").fetchone() == (VERSION,) else {}

@@ -43,12 +43,14 @@ def text(x: float, y: float, content: str, style: str = "", anchor: str = "start
     return f'<text {place} class="{style}" text-anchor="{anchor}">{escape(content)}</text>'
 
 
-def picture(width: float, height: float, title: str, parts: Sequence[str], style: str) -> str:
-    """The whole SVG element; ``title`` says to those who cannot see it what it shows."""
-    head = (
-        f'<svg class="{style}" viewBox="0 0 {number(width)} {number(height)}" role="img" aria-label="{escape(title)}">'
-    )
-    return head + "".join(parts) + "</svg>"
+def picture(width: float, height: float, title: str, parts: Sequence[str], style: str, frame: str = "") -> str:
+    """The whole SVG element; ``title`` says to those who cannot see it what it shows.
+
+    ``frame`` tells scripts where the axes lie: left, top, width and height, pixels.
+    """
+    told = f' data-frame="{escape(frame)}"' if frame else ""
+    size = f'viewBox="0 0 {number(width)} {number(height)}"'
+    return f'<svg class="{style}" {size} role="img" aria-label="{escape(title)}"{told}>{"".join(parts)}</svg>'
 
 
 def ends(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -26,12 +26,17 @@ def reply(request: Request, template: str, *, status: int = 200, **content: Any)
     """The page ``template`` inside the frame that all pages share (navigation, style sheet, scripts)."""
     settings = request.app.state.settings
     site = {"sections": SECTIONS, "write": settings.write, "path": request.url.path}
-    return HTMLResponse(render(template, site=site, **content), status)
+    return HTMLResponse(_bytes(render(template, site=site, **content)), status)
 
 
 def part(template: str, *, status: int = 200, **content: Any) -> HTMLResponse:
     """The template alone, for ``wants_part``."""
-    return HTMLResponse(render(template, **content), status)
+    return HTMLResponse(_bytes(render(template, **content)), status)
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; half characters, which names of files and JSON may hold, become question marks."""
+    return text.encode("utf-8", "replace")
 
 
 def problem(request: Request, sentence: str, *, status: int) -> HTMLResponse:
