@@ -1,11 +1,11 @@
-# make setup | demo | test | lint | clean.   make demo ARGS="--seed 1 --steps 400"
+# make setup | demo | test | lint | docs | clean.   make demo ARGS="--seed 1 --steps 400"
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint docs clean
 
 setup: $(VENV)/.base
 
@@ -16,10 +16,14 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/.lint
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -q -n -W --keep-going docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 clean:
 	rm -rf $(VENV)
@@ -39,4 +43,8 @@ $(VENV)/.test: $(VENV)/.base
 
 $(VENV)/.lint: $(VENV)/.test
 	$(PIP) --editable ".[lint]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.base
+	$(PIP) --editable ".[docs]"
 	touch $@
