@@ -1,4 +1,4 @@
-"""One of two processes that train recipes together: ``python world_worker.py RANK FOLDER``.
+"""One of two processes, or FOLDER/size, that train recipes together: ``python world_worker.py RANK FOLDER``.
 
 FOLDER/recipes.json names what to train: run folder, recipe, how many processes, whether weights are split, and the
 step at which it is stopped. FOLDER/done says that everything ended; results lie in the run folders.
@@ -52,12 +52,14 @@ def one(folder: Path, job: dict, world: World) -> str:
 def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     rendezvous = f"file://{folder / 'rendezvous'}"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    size = int((folder / "size").read_text()) if (folder / "size").exists() else 2
+    dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=size, timeout=timedelta(seconds=60))
     said = []
     for job in json.loads((folder / "recipes.json").read_text()):
         dist.barrier()
-        world = World(rank, 2, shard=job.get("shard", False)) if job["processes"] == 2 else World()
-        if rank == 0 or job["processes"] == 2:
+        together = job["processes"] > 1
+        world = World(rank, size, shard=job.get("shard", False)) if together else World()
+        if rank == 0 or together:
             try:
                 said.append(one(folder, job, world))
             except InputError as error:

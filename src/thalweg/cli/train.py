@@ -44,7 +44,7 @@ def train(
     device
         auto, cpu, cuda or mps.
     threads
-        torch threads; 0 leaves torch's choice.
+        torch threads; 0 leaves torch's choice, or takes 1 where the recipe's micro_batches promises equal bits.
     seed
         In place of the recipe's seed.
     steps
@@ -90,6 +90,8 @@ def train(
     kind = str(pick_device(device))
     with world_of(kind, shard=shard) as (world, where):
         asked = world.share(chosen)
+        if asked.micro_batches and not threads:
+            torch.set_num_threads(1)  # what one process computes with two rounds otherwise than two with one each
         word = world.share(lambda: _begun(asked, folder, fresh))
         if word != "already done":
             _train(asked, folder, world, where, changed_plan, debug_numerics, track)

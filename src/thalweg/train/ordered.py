@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg.errors import InputError
-from thalweg.optim.sharding import full, local
+from thalweg.optim.sharding import full, is_sharded, local
 from thalweg.train.closure import BatchClosure
 from thalweg.train.hooks import State
 from thalweg.train.micro import micro_batches
@@ -70,8 +70,8 @@ class OrderedClosure(BatchClosure):
                 scaled = self._scaled(part)
                 scaled.backward()
             losses.append(scaled.detach())
-            if not world.sharded:
-                meet([p.grad for p in params if p.grad is not None], world.rank, world.size)
+            whole = [p.grad for p in params if p.grad is not None and not is_sharded(p)]
+            meet(whole, world.rank, world.size)
             gradients.add([p.grad for p in params])
         for p, grad in zip(params, gradients.total, strict=True):
             p.grad = grad
@@ -91,13 +91,12 @@ def clip_whole(params: Sequence[Tensor], limit: float) -> Tensor:
     Returns:
         The norm before, sqrt(sum of squares).
     """
-    held = [p for p in params if p.grad is not None]
-    norms = [torch.linalg.vector_norm(full(local(p.grad), p)) for p in held if p.grad is not None]
+    held = [(p, p.grad) for p in params if p.grad is not None]
+    norms = [torch.linalg.vector_norm(full(local(grad), p).contiguous()) for p, grad in held]  # strides set an order
     if not norms:
         return torch.zeros(())
     norm = torch.linalg.vector_norm(torch.stack(norms))
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)  # as torch.nn.utils.clip_grad_norm_
-    for p in held:
-        if p.grad is not None:
-            local(p.grad).mul_(factor)
+    for _, grad in held:
+        local(grad).mul_(factor)
     return norm

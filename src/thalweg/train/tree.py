@@ -17,7 +17,21 @@ from torch import Tensor
 
 from thalweg.optim.sharding import local
 
-__all__ = ["TreeScatter", "TreeSum", "meet", "tree_sum"]
+__all__ = ["TreeScatter", "TreeSum", "even", "meet", "tree_sum"]
+
+BLOCK = 64
+"""Elements: a multiple of what any processor here computes at once, two vectors of 512 bits in a round."""
+
+
+def even(shape: torch.Size, size: int) -> bool:
+    """Whether a weight that ``size`` processes split by rows gives each a multiple of ``BLOCK`` elements, or none.
+
+    Arithmetic element by element rounds otherwise in what remains after whole vectors than in them (fused kernels,
+    fused multiply-add), so other weights must not be split: norms and biases above all.
+    """
+    rows, row = (shape[0], shape[1:].numel()) if shape else (1, 1)
+    most = -(-rows // size)
+    return all(min(most, max(0, rows - most * rank)) * row % BLOCK == 0 for rank in range(size))
 
 
 def tree_sum(values: Tensor) -> Tensor:

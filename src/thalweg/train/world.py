@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from thalweg.errors import InputError, Interrupted
 from thalweg.train.recipe import Recipe
-from thalweg.train.tree import TreeScatter
+from thalweg.train.tree import TreeScatter, even
 
-__all__ = ["SECOND_ORDER", "World", "world_of"]
+__all__ = ["ACROSS_SHARDS", "SECOND_ORDER", "World", "world_of"]
 
+ACROSS_SHARDS = ("kron", "mars")
+"""Optimizers that add up over the elements of split tensors, in an order that depends on who has which."""
 SECOND_ORDER = ("sophia",)
 """Optimizers that differentiate twice, which ``DistributedDataParallel`` does not average."""
 T = TypeVar("T")
@@ -75,6 +77,12 @@ class World:
                 f"optimizer.name = {recipe.optimizer['name']!r} differentiates twice, which processes do not share: "
                 "train in one process or choose another optimizer"
             )
+        summing = recipe.optimizer["name"] in ACROSS_SHARDS or "sam" in recipe.optimizer
+        if self.sharded and recipe.micro_batches and summing:
+            raise InputError(
+                f"optimizer = {recipe.optimizer} adds up over shards, so micro_batches cannot make split processes "
+                "agree bit for bit: train without sharding, or set accumulate"
+            )
         if self.sharded and "moe" in recipe.model.ffns:
             raise InputError(
                 "model.ffn = 'moe' adds a loss beside its block's output, whose gradients split weights miss: train it "
@@ -106,11 +114,11 @@ class World:
         from torch.distributed.fsdp import fully_shard
 
         mesh = init_device_mesh(device.type, (self.size,))
-        for block in model.model.layers:  # type: ignore[union-attr]  # pyrefly: ignore
-            fully_shard(block, mesh=mesh)
-        fully_shard(model, mesh=mesh, reshard_after_forward=True)  # else an average is copied into what stays whole
-        if ordered:
-            for part in (*model.model.layers, model):  # type: ignore[union-attr]  # pyrefly: ignore
+        whole = {p for p in model.parameters() if ordered and not even(p.shape, self.size)}
+        for part in (*model.model.layers, model):  # type: ignore[union-attr]  # pyrefly: ignore
+            # without resharding an average would be copied into what stays whole
+            fully_shard(part, mesh=mesh, ignored_params=whole, reshard_after_forward=True)
+            if ordered:
                 part.set_custom_reduce_scatter(TreeScatter())  # type: ignore[operator]  # pyrefly: ignore
 
     def called(self, model: nn.Module) -> nn.Module:
