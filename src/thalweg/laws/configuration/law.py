@@ -20,6 +20,7 @@ from thalweg.errors import InputError, suggest
 from thalweg.files import write_atomic
 from thalweg.laws.chinchilla_size import ChinchillaSize
 from thalweg.laws.configuration.baseline import fit_baseline
+from thalweg.laws.configuration.calibration import Z90, Calibration, Found, Region, calibrate
 from thalweg.laws.configuration.ensemble import Backbone, BoostedEnsemble, SurfaceEnsemble, size_table
 from thalweg.laws.configuration.fields import FIELDS
 from thalweg.laws.configuration.table import ConfigTable, Value
@@ -28,7 +29,6 @@ __all__ = ["BACKBONES", "ConfigurationLaw", "Prediction"]
 
 BACKBONES = ("surface", "boosted", "tiny")
 FORMAT = 1
-Z90 = 1.645  # standard deviations in half a 90 % interval
 LEAST_RUNS = 12
 
 
@@ -60,15 +60,25 @@ class ConfigurationLaw:
         model: the fitted members.
         baseline: the Chinchilla law of the fitted rows.
         table: the fitted rows.
+        calibration: of the intervals; None: the members' own deviations, taken as normal.
     """
 
     backbone: str
     model: Backbone
     baseline: ChinchillaSize
     table: ConfigTable
+    calibration: Calibration | None = None
 
     @classmethod
-    def fit(cls, table: ConfigTable, *, backbone: str = "surface", seed: int = 0, **options: Any) -> Self:
+    def fit(
+        cls,
+        table: ConfigTable,
+        *,
+        backbone: str = "surface",
+        seed: int = 0,
+        calibrated: bool | None = None,
+        **options: Any,
+    ) -> Self:
         """Fits a law to the training rows of a table.
 
         Args:
@@ -76,6 +86,8 @@ class ConfigurationLaw:
                 "in_val" where there are such rows, else on a tenth of the others.
             backbone: ``surface``, ``boosted``, ``tiny``, or a folder with a language model of transformers.
             seed: of all that is random.
+            calibrated: whether the intervals' width is set on held-out rows (see `calibrate`), which fits the
+                law up to twice more to fewer rows; None: of 30 runs and more, except for networks.
             options: of the backbone: ``members``; for networks also ``epochs``, ``numbers`` (see `network.Training`).
 
         Raises:
@@ -85,33 +97,36 @@ class ConfigurationLaw:
         if len(train) < LEAST_RUNS:
             raise InputError(f"{len(train)} runs to fit: a configuration law needs at least {LEAST_RUNS}")
         base = fit_baseline(size_table(train))
-        if backbone == "surface":
-            model: Backbone = SurfaceEnsemble.fit(train, seed=seed, **options)
-        elif backbone == "boosted":
-            model = BoostedEnsemble.fit(train, seed=seed, **options)
-        elif backbone == "tiny" or Path(backbone).is_dir():
-            from thalweg.laws.configuration.network import NetworkEnsemble
 
-            model = NetworkEnsemble.fit(train, table.part("in_val"), base, backbone=backbone, seed=seed, **options)
-        else:
-            raise InputError(f"backbone {backbone!r} is no folder and no name: {suggest(backbone, BACKBONES)}")
-        return cls(backbone, model, base, train)
+        def members(rows: ConfigTable) -> Backbone:
+            return _fit(backbone, rows, table.part("in_val"), base, seed, options)
+
+        model, calibration = members(train), None
+        if calibrated or (calibrated is None and backbone in ("surface", "boosted")):
+            calibration = calibrate(lambda rows: members(rows).predict, train, seed=seed)
+        return cls(backbone, model, base, train, calibration)
 
     def predict(self, configs: ConfigTable | list[dict[str, Value]]) -> Prediction:
         """Predicted losses with intervals.
 
-        The interval adds in quadrature the members' own deviations (noise included) and the spread between members;
-        it is for a run of a sweep like the fitted one.
+        A deviation adds in quadrature the members' own (noise included) and the spread between them; the interval is
+        `Calibration.half_width` to both sides of the mean, or 1.645 deviations of a law that is not calibrated. It is
+        for a run of a sweep like the fitted one.
 
         Raises:
             InputError: a field or word that was never fitted.
         """
         table = configs if isinstance(configs, ConfigTable) else ConfigTable.of(configs)
-        means, deviations = self.model.predict(table)
-        deviation = np.sqrt((deviations**2).mean(axis=0) + means.var(axis=0))
-        loss = means.mean(axis=0)
+        found = self.model.predict(table)
+        loss, half = found[0].mean(axis=0), self._half_width(table, found)
         base = self.baseline.predict(table.numbers["params"], table.numbers["tokens"])
-        return Prediction(loss, loss - Z90 * deviation, loss + Z90 * deviation, base, self._beyond(table))
+        return Prediction(loss, loss - half, loss + half, base, self._beyond(table))
+
+    def _half_width(self, table: ConfigTable, found: Found) -> np.ndarray:
+        if self.calibration is None:
+            means, deviations = found
+            return Z90 * np.sqrt((deviations**2).mean(axis=0) + means.var(axis=0))
+        return self.calibration.half_width(self.model.predict, Region.of(self.table), table, found)
 
     def predict_curve(self, config: dict[str, Value], fracs: np.ndarray) -> Prediction:
         """The loss after each share of the training in (0, 1].
@@ -149,6 +164,7 @@ class ConfigurationLaw:
             "backbone": self.backbone,
             "baseline": asdict(self.baseline),
             "model": self.model.to_dict(),
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
             "rows": _rows(self.table),
         }
         if weights is not None:
@@ -166,27 +182,59 @@ class ConfigurationLaw:
         """
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise InputError(f"law file {error.filename} does not exist: fit and save the law again") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is no saved configuration law ({type(error).__name__}: {error})") from None
+        return cls.from_json(text, str(path), weights=path.with_suffix(".safetensors"))
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "the law", *, weights: Path | None = None) -> Self:
+        """A law from the text that `save` wrote; networks also need the file of their ``weights``.
+
+        Raises:
+            InputError: another law, another format, damaged, or a network without its weights.
+        """
+        try:
+            content = json.loads(text)
             if content["law"] != "configuration" or content["format"] != FORMAT:
-                raise InputError(f"{path} holds the law {content['law']!r} in format {content['format']!r}")
+                raise InputError(f"{source} holds the law {content['law']!r} in format {content['format']!r}")
             table = _table(content["rows"])
             base = ChinchillaSize(**content["baseline"])
-            backbone = content["backbone"]
+            backbone, saved = content["backbone"], content.get("calibration")
             if backbone in ("surface", "boosted"):
                 kind = SurfaceEnsemble if backbone == "surface" else BoostedEnsemble
                 model: Backbone = kind.from_dict(content["model"], table)
+            elif weights is None:
+                raise InputError(f"{source} keeps its weights in a file beside it: name it on the command line")
             else:
                 from safetensors.numpy import load_file
 
                 from thalweg.laws.configuration.network import NetworkEnsemble
 
-                weights = load_file(path.with_suffix(".safetensors"))
-                model = NetworkEnsemble.from_dict(content["model"], weights, base)
+                model = NetworkEnsemble.from_dict(content["model"], load_file(weights), base)
+        except InputError:
+            raise
         except FileNotFoundError as error:
             raise InputError(f"law file {error.filename} does not exist: fit and save the law again") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-            raise InputError(f"{path} is no saved configuration law ({type(error).__name__}: {error})") from None
-        return cls(backbone, model, base, table)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{source} is no saved configuration law ({type(error).__name__}: {error})") from None
+        return cls(backbone, model, base, table, Calibration(**saved) if saved else None)
+
+
+def _fit(
+    backbone: str, rows: ConfigTable, validation: ConfigTable, base: ChinchillaSize, seed: int, options: dict[str, Any]
+) -> Backbone:
+    if backbone == "surface":
+        return SurfaceEnsemble.fit(rows, seed=seed, **options)
+    if backbone == "boosted":
+        return BoostedEnsemble.fit(rows, seed=seed, **options)
+    if backbone == "tiny" or Path(backbone).is_dir():
+        from thalweg.laws.configuration.network import NetworkEnsemble
+
+        return NetworkEnsemble.fit(rows, validation, base, backbone=backbone, seed=seed, **options)
+    raise InputError(f"backbone {backbone!r} is no folder and no name: {suggest(backbone, BACKBONES)}")
 
 
 def _rows(table: ConfigTable) -> dict[str, Any]:
