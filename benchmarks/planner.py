@@ -99,8 +99,11 @@ def straying(folder: Path) -> None:
     sizes = sorted(float(size) for size, _ in sweeps)
     print(f"{len(sweeps)} sweeps; N {sizes[0]:.4g} to {sizes[-1]:.4g}; ", end="")
     print(f"D {min(float(d) for _, d in sweeps):.3g} to {max(float(d) for _, d in sweeps):.3g}")
-    for name, values in scatter.items():
-        print(f"log of best {name} over Step Law: mean {np.mean(values):.3f}, standard deviation {np.std(values):.3f}")
+    for name, values in scatter.items():  # natural logarithms
+        print(
+            f"log of best {name} over Step Law: mean {np.mean(values):.3f}, least {min(values):.3f}, "
+            f"most {max(values):.3f}"
+        )
     for (name, factor), values in costs.items():
         print(
             f"{name} x {factor:g}: median {np.median(values):.4f}, least {min(values):.4f}, most {max(values):.4f}, "

@@ -16,6 +16,7 @@ def reuse(
     unique: float | None = None,
     marginal: float = 0.5,
     plot: Path | None = None,
+    out: Path | None = None,
     json: bool = False,
 ) -> None:
     """Fit how much repeated data is worth, and say how many epochs pay.
@@ -35,6 +36,8 @@ def reuse(
         An epoch pays while it is worth this share of a fresh pass.
     plot
         Draw E(K, N) here (.png, .svg or .pdf).
+    out
+        Write the law here (.json), for `thalweg plan --reuse`.
     json
         Print one JSON object.
     """
@@ -58,6 +61,10 @@ def reuse(
         once = k == 1
         measured = effective_reuse((n[once], loss[once]), list(zip(k[~once], n[~once], loss[~once], strict=True)))
         law = ReuseLaw.fit(measured, form)
+    if out is not None:
+        from thalweg.files import write_atomic
+
+        write_atomic(out, law.to_json())
     sizes = [unique] if unique is not None else sorted(set(measured.unique.tolist() if measured else []))
     outside = [size for size in sizes if not law.smallest <= size <= law.largest]
     advice = [

@@ -11,8 +11,9 @@ Differs: 1. the smooth law between the regimes is our own: Muennighoff's form wi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -141,6 +142,38 @@ class ReuseLaw:
         best = min(trials, key=lambda trial: trial.cost)
         a, c = [*map(float, best.x), 0.0][:2]
         return cls(form, a, c, float(n.min()), float(n.max()), float(np.sqrt(2 * best.cost / len(e))))
+
+    def to_json(self) -> str:
+        """The law as JSON text; `from_json` gives it back bit for bit."""
+        params = {name: value if np.isfinite(value) else None for name, value in asdict(self).items() if name != "form"}
+        return json.dumps({"format": 1, "law": "reuse", "params": {"form": self.form} | params}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ReuseLaw:
+        """A law from the text that `to_json` wrote.
+
+        Raises:
+            InputError: the text is something else.
+        """
+        try:
+            content = json.loads(text)
+            params = dict(content["params"])
+            if content["law"] != "reuse" or content["format"] != 1:
+                raise KeyError("law")
+            for name, missing in (("largest", np.inf), ("misfit", np.nan)):
+                params[name] = missing if params[name] is None else float(params[name])
+            forms: dict[str, Form] = {"muennighoff": "muennighoff", "log": "log", "power": "power"}
+            made = cls(
+                forms[params["form"]], *(float(params[name]) for name in ("a", "c", "smallest", "largest", "misfit"))
+            )
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            words = f"{type(error).__name__}: {error}"
+            raise InputError(
+                f"this is no law of data reuse ({words}); give what thalweg data reuse --out wrote"
+            ) from None
+        if not np.isfinite([made.a, made.c]).all():
+            raise InputError("this law of data reuse has parameters that are not finite: fit and save it again")
+        return made
 
     def saturation(self, unique: float) -> float:
         """R(N): at most 1 + R passes' worth can be had from N."""

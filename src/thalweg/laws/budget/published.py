@@ -86,8 +86,8 @@ RATE_LAWS: Mapping[str, RateLaw] = MappingProxyType(
             ),
             "Li et al., arXiv 2503.04715",
             "Peak rate 1.79 N^-.713 D^.307 and batch .58 D^.571 tokens, N without embeddings, for AdamW with a cosine "
-            "that ends at 1e-5 after 2,000 steps of warm-up. Intervals from the authors' 1,000 bootstrap fits; the best "
-            "of 16 published sweeps lies within a factor of 1.7 (rate) and 1.9 (batch) of it.",
+            "that ends at 1e-5 after 2,000 steps of warm-up. Intervals from the authors' 1,000 bootstrap fits; the "
+            "best of 16 published sweeps lies within a factor of 1.7 (rate) and 1.9 (batch) of it.",
             sizes=(2.147e8, 1.074e9),
             tokens=(4e9, 1e11),
             floor=1e-5,

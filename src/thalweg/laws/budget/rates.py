@@ -85,17 +85,6 @@ class RateLaw:
     floor: float | None = None
     warmup: int | None = None
 
-    def outside(self, size: float, tokens: float) -> list[str]:
-        """What lies outside the fitted runs, in words."""
-        said = []
-        for word, value, seen in (("parameters", size, self.sizes), ("tokens", tokens, self.tokens)):
-            if seen is not None and not seen[0] * 0.99 <= value <= seen[1] * 1.01:
-                said.append(
-                    f"{value:.3g} {word} lie outside the runs that {self.name} was fitted to, "
-                    f"{seen[0]:.3g} to {seen[1]:.3g}"
-                )
-        return said
-
 
 def fit_rates(
     sizes: Sequence[float],

@@ -10,13 +10,15 @@ Source: Hoffmann et al., arXiv 2203.15556 (the form); the draws are our own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from thalweg.laws.budget.quantities import quantity_text
 from thalweg.laws.chinchilla_size import ChinchillaSize
 
-__all__ = ["LEVELS", "SizeLaw", "loss_at"]
+__all__ = ["LEVELS", "SizeLaw", "loss_at", "outside"]
 
 DRAWS = 400
 LEVELS = (0.05, 0.95)
@@ -77,14 +79,17 @@ class SizeLaw:
         kept = around[(around[:, 3] > 0) & (around[:, 4] > 0)]
         return np.concatenate([centre[None, :], kept])
 
-    def outside(self, size: float, tokens: float) -> list[str]:
-        """What lies outside the fitted runs, in words."""
-        said = []
-        for word, value, seen in (("parameters", size, self.sizes), ("tokens", tokens, self.tokens)):
-            if seen is not None and not seen[0] * 0.99 <= value <= seen[1] * 1.01:
-                said.append(f"{value:.3g} {word} lie outside the runs that {self.name} was fitted to, {_range(seen)}")
-        return said
 
+def outside(name: str, seen: Sequence[tuple[str, float, tuple[float, float] | None]]) -> list[str]:
+    """What lies outside a law's fitted runs, in words.
 
-def _range(seen: tuple[float, float]) -> str:
-    return f"{seen[0]:.3g} to {seen[1]:.3g}"
+    Args:
+        name: of the law.
+        seen: what is counted, the value asked for, and the least and largest fitted one (None: not known).
+    """
+    return [
+        f"{quantity_text(value)} {word} lie outside the runs that {name} was fitted to, "
+        f"{quantity_text(ends[0])} to {quantity_text(ends[1])}"
+        for word, value, ends in seen
+        if ends is not None and not ends[0] * 0.99 <= value <= ends[1] * 1.01
+    ]

@@ -1,0 +1,148 @@
+"""A plan from a fitted configuration law: it chooses size, rate, batch and what else was varied in one search.
+
+Source: arXiv 2602.10300, joint tuning, by `laws.configuration.plan`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from thalweg.errors import InputError
+from thalweg.laws.budget import published
+from thalweg.laws.budget.compute import Budget, state_memory
+from thalweg.laws.budget.costs import TradeOff
+from thalweg.laws.budget.plan import RunPlan
+from thalweg.laws.budget.quantities import quantity_text
+from thalweg.laws.budget.rates import Estimate
+from thalweg.laws.budget.reasons import Origin
+from thalweg.laws.budget.scheduling import choose_schedule
+from thalweg.laws.budget.search import Constraints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from thalweg.laws.configuration import ConfigurationLaw, Plan
+
+__all__ = ["plan_configured"]
+
+TUNED = ("learning_rate", "batch_size", "weight_decay")
+NAMES = {"params": "model size", "learning_rate": "learning rate", "batch_size": "batch"}
+
+
+def plan_configured(
+    law: ConfigurationLaw,
+    budget: Budget,
+    constraints: Constraints,
+    *,
+    unique: float | None,
+    context: int,
+    shape: str,
+) -> RunPlan:
+    """The plan of least predicted loss of a configuration law.
+
+    Raises:
+        InputError: constraints that the law cannot follow, or what its search refuses.
+    """
+    if shape == "designed":
+        raise InputError("a designed schedule needs a curve law, not a configuration law: choose cosine or wsd")
+    flops = budget.flops
+    if flops is None:
+        if constraints.params is None or constraints.tokens is None:
+            raise InputError("there is no budget: give one in FLOPs or GPU hours, or both parameters and tokens")
+        flops = 6 * constraints.params * constraints.tokens
+        constraints = replace(constraints, tokens=None)
+    elif constraints.params is not None and constraints.tokens is not None:
+        raise InputError("budget, params and tokens are all given: the third follows from two, leave one out")
+    found, best = _searched(law, flops, constraints, unique)
+    config = found.config
+    size, tokens = float(config["params"]), float(config["tokens"])
+    own_rate = config.get("learning_rate")
+    fallback = published.RATE_LAWS["step-law"]
+    rate = fallback.learning_rate.at(size, tokens)
+    if own_rate is not None:
+        rate = Estimate(float(own_rate), float(own_rate), float(own_rate))
+    assert fallback.batch is not None
+    batch = round(float(config.get("batch_size") or fallback.batch.at(size, tokens).value / context)) or 1
+    steps = max(1, math.floor(tokens / (batch * context) + 1e-9))
+    tokens = float(steps * batch * context)
+    made = choose_schedule(shape, steps=steps, peak=rate.value, warmup=_warmup(config), floor=1e-5)
+    memory, devices = state_memory(size, budget.device)
+    warnings = [f"outside the fitted runs: {found.beyond}"] if found.beyond else []
+    epochs = None if unique is None else tokens / unique
+    if epochs is not None and epochs > 1:
+        warnings.append(f"{epochs:.3g} epochs: the configuration law counts repeated tokens as fresh ones")
+    words = ", ".join(f"{k}={v if isinstance(v, str) else format(v, '.4g')}" for k, v in config.items())
+    about = f"Chose {words}. The least of many predictions is optimistic."
+    where = f"{len(law.table)} runs, {law.table.flops.min():.3g} to {law.table.flops.max():.3g} FLOPs"
+    origins = [Origin("everything but the schedule's shape", "configuration law", law.backbone, about, where)]
+    if own_rate is None or "batch_size" not in config:
+        ranges = "215M to 1.07B parameters, 4B to 100B tokens"
+        origins.append(Origin("rate or batch", fallback.name, fallback.source, fallback.about, ranges))
+    missing = ["intervals of size and rate: the configuration law has them for the loss only"]
+    missing += ["what the schedule's shape costs: that needs a fitted curve law"]
+    missing += [] if budget.device else ["GPU hours and cost: no device is named"]
+    flops = 6 * size * tokens
+    return RunPlan(
+        size, tokens, context, batch, steps, rate, made.spec, made.warmup, unique, epochs, tokens,
+        Estimate(found.loss, found.low, found.high), Estimate(best, best, best), flops, budget.hours(flops),
+        budget.cost(flops), memory, devices, _rows(found, flops, context), tuple(warnings), tuple(missing),
+        tuple(origins),
+    )  # fmt: skip
+
+
+def _searched(
+    law: ConfigurationLaw, flops: float, constraints: Constraints, unique: float | None
+) -> tuple[Plan, float]:
+    """The plan under the constraints, and the size that it would have without."""
+    from thalweg.laws.configuration import plan
+
+    tune = [name for name in TUNED if name in law.table.numbers]
+    tune += [name for name, words in law.table.texts.items() if len({word for word in words if word}) > 1]
+    if not tune:
+        raise InputError("the configuration law was fitted to sizes and data only: give a chinchilla-size law instead")
+    free = plan(law, budget=flops, tune=tune)
+    best = float(free.config["params"])
+    most = constraints.tokens_at_most or math.inf
+    if constraints.epochs_at_most is not None:
+        if unique is None:
+            raise InputError("a limit on epochs needs the unique tokens at hand: give data_tokens too")
+        most = min(most, constraints.epochs_at_most * unique)
+    size = constraints.params or (flops / 6 / constraints.tokens if constraints.tokens else None)
+    if size is None and constraints.overtrain != 1:
+        size = best / math.sqrt(constraints.overtrain)
+    if flops / 6 / (size or best) > most:
+        size = flops / 6 / most
+    return (free, best) if size is None else (plan(law, budget=flops, tune=tune, fixed={"params": size}), best)
+
+
+def _warmup(config: Mapping[str, object]) -> int:
+    value = config.get("warmup")
+    return int(value) if isinstance(value, float) and np.isfinite(value) else 2000
+
+
+def _rows(found: Plan, flops: float, context: int) -> tuple[TradeOff, ...]:
+    """The search's own trade-offs; a difference has no interval, as the law has none for pairs."""
+    rows = []
+    for name, choices in found.trade_offs.items():
+        for choice in choices:
+            value = choice.value
+            if isinstance(value, str):
+                words = value
+            elif name == "params":
+                words = f"{quantity_text(value)} parameters, {quantity_text(flops / 6 / value)} tokens"
+            elif name == "batch_size":
+                words = f"{value:.4g} sequences, {quantity_text(value * context)} tokens"
+            else:
+                words = f"{value:.3g}"
+            same = value == found.config.get(name)
+            rows.append(
+                TradeOff(
+                    NAMES.get(name, name.replace("_", " ")), words, choice.loss - found.loss, math.nan, math.nan, 1.0,
+                    "configuration law", same,
+                )
+            )  # fmt: skip
+    return tuple(rows)
