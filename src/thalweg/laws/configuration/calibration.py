@@ -1,18 +1,19 @@
-"""How wide an interval must be: held-out rows inside the fitted range, and pseudo-extrapolation beyond it.
+"""How wide an interval must be: runs left out inside the fitted range, and pseudo-extrapolation beyond it.
 
-A law is fitted again once or twice without its largest scales and without some of the other runs, and the errors on
-what was left out set two numbers. ``inside``: the conformal quantile of |error| / deviation of the runs left out at
-random, which are exchangeable with a new run of the same sweep, so that the interval holds its share of those.
-``beyond``: the conformal quantile of (|error| - inside x deviation) / distance over the largest scales, in nats a
-unit of distance from the convex hull of the fitted points (log N, log D). The half-width of an interval is
+Two numbers set it. ``inside``: the conformal quantile of |error| / deviation of the fitted runs, each predicted without
+itself; a new run of the same sweep is exchangeable with those, so that the interval holds its share of them.
+``beyond``: the law is fitted again once or twice without its largest scales; the conformal quantile of
+(|error| - inside x deviation) / distance of what was left out, in nats a unit of distance from the convex hull of the
+fitted points (log N, log D). The half-width of an interval is
 
     inside x deviation(nearest fitted scale) + max(beyond x distance, Z90 x what the spread of the members grew by),
 
 so that it grows with the distance at the rate at which the law failed when it extrapolated inside its own rows. Beyond
 the hull nothing is exchangeable: there the share is that of the pseudo-extrapolations, no guarantee.
 
-Source: Lei et al., arXiv 1604.04173 (split conformal with scaled residuals); Vovk, arXiv 1208.0806 (cross-conformal).
-Differs: scores are pooled over refits; the distance and the pseudo-extrapolation are ours.
+Source: Lei et al., arXiv 1604.04173 (split conformal with scaled residuals); Barber et al., arXiv 1905.02928 (runs
+predicted without themselves).
+Differs: the distance and the pseudo-extrapolation are ours; a run's own error enters lengths and trends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 
 from thalweg.laws.configuration.table import ConfigTable
 
-__all__ = ["Calibration", "Region", "calibrate", "conformal_quantile", "refits"]
+__all__ = ["Calibration", "Region", "calibrate", "conformal_quantile", "refits", "runs_of"]
 
 SHARE = 0.9
 Z90 = 1.645  # normal quantile: standard deviations in half a 90 % interval
@@ -34,7 +35,7 @@ FAR_SHARES = (0.2, 0.05)  # of the runs: as much as the most compute that is lef
 SIZE_SHARE = 0.05
 MOST_FAR = 0.6
 REFITS = 2
-LEFT_OUT, LEAST_LEFT_OUT = 0.2, 20  # share of the other runs a refit leaves out; runs that all refits leave out
+LEFT_OUT = 0.2  # share of the runs that a backbone is fitted without where it cannot leave out one by one
 SAME = 0.95  # scales within 5 % of each other are one
 NEAR = 0.1  # e-folds; closer than that counts as inside
 LEAST_FAR = 5
@@ -152,11 +153,10 @@ def _moved(region: Region, table: ConfigTable) -> tuple[np.ndarray, np.ndarray, 
     return far, distance, replace(moved, numbers={**moved.numbers, "params": size, "tokens": data})
 
 
-def refits(table: ConfigTable, *, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What each refit leaves out: masks of the largest scales and of other runs at random, (n,) each.
+def refits(table: ConfigTable) -> list[np.ndarray]:
+    """The largest scales that each refit leaves out: masks (n,).
 
-    The largest scales are the largest model sizes, or the runs of the most compute; two sizes remain where there are
-    two. Rows of one run (other shares of its training) stay together.
+    The largest model sizes, or the runs of the most compute; two sizes remain where there are two.
     """
     sizes, compute = table.numbers["params"], table.flops
     found: list[np.ndarray] = []
@@ -165,11 +165,7 @@ def refits(table: ConfigTable, *, seed: int = 0) -> list[tuple[np.ndarray, np.nd
         enough = len(np.unique(sizes[~far])) >= min(2, len(np.unique(sizes)))
         if enough and far.mean() <= MOST_FAR and not any((far == other).all() for other in found):
             found.append(far)
-    found = found[:REFITS] or [np.zeros(len(table), dtype=bool)]
-    rng = np.random.default_rng(seed)
-    run = _runs(table)
-    share = min(max(LEFT_OUT, LEAST_LEFT_OUT / len(found) / max(run.max() + 1, 1)), 1 / 3)
-    return [(far, ~far & (rng.random(run.max() + 1) < share)[run]) for far in found]
+    return found[:REFITS]
 
 
 def _largest(scale: np.ndarray, share: float) -> np.ndarray:
@@ -177,52 +173,62 @@ def _largest(scale: np.ndarray, share: float) -> np.ndarray:
     return scale >= SAME * ordered[-max(1, int(np.ceil(share * len(ordered))))]
 
 
-def _runs(table: ConfigTable) -> np.ndarray:
+def runs_of(table: ConfigTable) -> np.ndarray:
     """Number of each row's run (n,): rows that differ in ``frac`` alone are one."""
-    names = [name for name in table.numbers if name != "frac"]
     if "frac" not in table.numbers:
         return np.arange(len(table))
-    columns = [*(map(str, table.numbers[name]) for name in names), *table.texts.values()]
+    columns = [*(map(str, column) for name, column in table.numbers.items() if name != "frac"), *table.texts.values()]
     number: dict[Any, int] = {}
     return np.array([number.setdefault(key, len(number)) for key in zip(*columns, strict=True)])
 
 
-def calibrate(fit: Callable[[ConfigTable], Members], table: ConfigTable, *, seed: int = 0) -> Calibration | None:
-    """Refits a law without its largest scales and some runs, and takes the conformal quantiles of its errors.
+def calibrate(
+    fit: Callable[[ConfigTable], Members], table: ConfigTable, left_out: Found | None = None, *, seed: int = 0
+) -> Calibration | None:
+    """Takes the conformal quantiles of the errors of runs left out, and of refits without the largest scales.
 
     Args:
         fit: fits rows and returns the members' predictions.
         table: the fitted rows.
-        seed: of the runs left out at random.
+        left_out: what the fitted members say of each row's run without it; None: one more refit leaves out a fifth of
+            the runs.
+        seed: of that fifth.
 
     Returns:
         The calibration; None where there are fewer than 30 rows.
     """
     if len(table) < LEAST_RUNS:
         return None
-    near: list[np.ndarray] = []
-    far: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for largest, others in refits(table, seed=seed):
-        kept = table.rows(~largest & ~others)
-        known = _known(kept, table)
-        members, region = fit(kept), Region.of(kept)
-        held = table.rows((largest | others) & known)
-        found = members(held)
-        error, (deviation, _) = np.abs(found[0].mean(axis=0) - held.losses), _deviation(*found)
-        beyond, distance, moved = _moved(region, held)
-        if beyond.any():
-            deviation[beyond], _ = _deviation(*members(moved))
-        random = others[(largest | others) & known]
-        near.append((error / deviation)[random])
-        apart = ~random & (distance > NEAR)
-        far.append((error[apart], deviation[apart], distance[apart]))
-    scores = np.concatenate(near)
+    held, found = table, left_out
+    if found is None:
+        run = runs_of(table)
+        out = (np.random.default_rng(seed).permutation(run.max() + 1) < max(1, LEFT_OUT * (run.max() + 1)))[run]
+        kept = table.rows(~out)
+        held = table.rows(out & _known(kept, table))
+        found = fit(kept)(held)
+    scores = np.abs(found[0].mean(axis=0) - held.losses) / _deviation(*found)[0]
     inside = conformal_quantile(scores) if len(scores) else Z90
-    error, deviation, distance = (np.concatenate(part) for part in zip(*far, strict=True))
-    beyond = 0.0
-    if len(error) >= LEAST_FAR:
-        beyond = max(0.0, conformal_quantile((error - inside * deviation) / distance))
-    return Calibration(inside, beyond, len(scores), len(error) if len(error) >= LEAST_FAR else 0)
+    rates: list[np.ndarray] = []
+    for largest in refits(table):
+        kept = table.rows(~largest)
+        rates.append(_rates(fit(kept), Region.of(kept), table.rows(largest & _known(kept, table)), inside))
+    far = np.concatenate(rates) if rates else np.zeros(0)
+    if len(far) < LEAST_FAR:
+        return Calibration(inside, 0.0, len(scores), 0)
+    return Calibration(inside, max(0.0, conformal_quantile(far)), len(scores), len(far))
+
+
+def _rates(members: Members, region: Region, held: ConfigTable, inside: float) -> np.ndarray:
+    """(|error| - inside x deviation at the nearest fitted scale) / distance of the rows that lie apart."""
+    if len(held) == 0:
+        return np.zeros(0)
+    error = np.abs(members(held)[0].mean(axis=0) - held.losses)
+    far, distance, moved = _moved(region, held)
+    if not far.any():
+        return np.zeros(0)
+    deviation, _ = _deviation(*members(moved))
+    apart = distance[far] > NEAR
+    return ((error[far] - inside * deviation) / distance[far])[apart]
 
 
 def _known(kept: ConfigTable, table: ConfigTable) -> np.ndarray:

@@ -19,6 +19,7 @@ import numpy as np
 from thalweg.errors import MissingExtra
 from thalweg.laws.chinchilla_size import ChinchillaSize, SizeTable
 from thalweg.laws.configuration.baseline import EXPONENTS, PRIOR, fit_baseline
+from thalweg.laws.configuration.calibration import runs_of
 from thalweg.laws.configuration.coupled import GAMMA, Coupled, fit_coupled
 from thalweg.laws.configuration.features import Coordinates, Encoder
 from thalweg.laws.configuration.surface import Surface, fit_surface
@@ -69,8 +70,19 @@ class _Member:
     surface: Surface
 
     def predict(self, encoder: Encoder, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
+        return self._losses(table, *self.surface.predict(encoder.encode(table, self.coordinates)))
+
+    def left_out(self, encoder: Encoder, table: ConfigTable, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The fitted table's rows, each without its run."""
+        if len(self.rows) == len(table):
+            return self._losses(table, *self.surface.left_out(run))
+        mean, deviation = self.predict(encoder, table)
+        own = np.array(self.rows)
+        mean[own], deviation[own] = self._losses(table.rows(own), *self.surface.left_out(run[own]))
+        return mean, deviation
+
+    def _losses(self, table: ConfigTable, mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         base = self.trend.predict(table.numbers["params"], table.numbers["tokens"])
-        mean, deviation = self.surface.predict(encoder.encode(table, self.coordinates))
         if self.logarithmic:
             above = np.exp(mean)
             mean, deviation = above + self.offset, above * deviation
@@ -110,6 +122,11 @@ class SurfaceEnsemble:
     def predict(self, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
         """Losses and standard deviations by member, (k, n) each."""
         parts = [member.predict(self.encoder, table) for member in self.members]
+        return np.stack([mean for mean, _ in parts]), np.stack([deviation for _, deviation in parts])
+
+    def left_out(self, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
+        """What the members say of each row of the fitted table without its run: as `predict`."""
+        parts = [member.left_out(self.encoder, table, runs_of(table)) for member in self.members]
         return np.stack([mean for mean, _ in parts]), np.stack([deviation for _, deviation in parts])
 
     def to_dict(self) -> dict[str, Any]:

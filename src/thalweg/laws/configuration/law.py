@@ -86,8 +86,9 @@ class ConfigurationLaw:
                 "in_val" where there are such rows, else on a tenth of the others.
             backbone: ``surface``, ``boosted``, ``tiny``, or a folder with a language model of transformers.
             seed: of all that is random.
-            calibrated: whether the intervals' width is set on held-out rows (see `calibrate`), which fits the
-                law up to twice more to fewer rows; None: of 30 runs and more, except for networks.
+            calibrated: whether the intervals' width is set on rows left out (see `calibrate`), which fits the law up to
+                twice more (three times except for ``surface``) to fewer rows; None: except for networks. Fewer than
+                30 runs are not calibrated.
             options: of the backbone: ``members``; for networks also ``epochs``, ``numbers`` (see `network.Training`).
 
         Raises:
@@ -103,7 +104,8 @@ class ConfigurationLaw:
 
         model, calibration = members(train), None
         if calibrated or (calibrated is None and backbone in ("surface", "boosted")):
-            calibration = calibrate(lambda rows: members(rows).predict, train, seed=seed)
+            left_out = model.left_out(train) if isinstance(model, SurfaceEnsemble) else None
+            calibration = calibrate(lambda rows: members(rows).predict, train, left_out, seed=seed)
         return cls(backbone, model, base, train, calibration)
 
     def predict(self, configs: ConfigTable | list[dict[str, Value]]) -> Prediction:

@@ -95,8 +95,8 @@ class Surface:
             k = covariance(self._log, self._rows, self._rows)
             k = k + torch.eye(len(values), dtype=k.dtype) * ((2 * self._log["noise"]).exp() + JITTER)
             self._factor = torch.linalg.cholesky(k)
-            target = torch.as_tensor((values - self.centre) / self.unit)[:, None]
-            self._weights = torch.cholesky_solve(target, self._factor)
+            self._target = torch.as_tensor((values - self.centre) / self.unit)
+            self._weights = torch.cholesky_solve(self._target[:, None], self._factor)
 
     def predict(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of a new run's value, noise included; each (n,)."""
@@ -116,6 +116,28 @@ class Surface:
             left = torch.linalg.solve_triangular(self._factor, k.T, upper=False)
             variance = (own - (left * left).sum(0)).clamp_min(0) + (2 * self._log["noise"]).exp()
         return self.centre + self.unit * mean.numpy(), self.unit * variance.sqrt().numpy()
+
+    def left_out(self, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each fitted row without the rows of its run; each (n,).
+
+        With a = K^-1 y and B the rows of a run: mean y_B - (K^-1)_BB^-1 a_B, covariance (K^-1)_BB^-1 (Rasmussen and
+        Williams, equations 5.10 to 5.12, in blocks). The parameters stay as all rows gave them.
+
+        Args:
+            run: number of each row's run (n,).
+        """
+        import torch
+
+        inverse, weights = torch.cholesky_inverse(self._factor), self._weights[:, 0]
+        value = self._target - weights / inverse.diagonal()
+        variance = 1 / inverse.diagonal()
+        numbers, counts = np.unique(run, return_counts=True)
+        for number in numbers[counts > 1]:
+            rows = torch.as_tensor(np.flatnonzero(run == number))
+            block = torch.linalg.inv(inverse[rows][:, rows])
+            value[rows] = self._target[rows] - block @ weights[rows]
+            variance[rows] = block.diagonal()
+        return self.centre + self.unit * value.numpy(), self.unit * variance.sqrt().numpy()
 
 
 def fit_surface(features: Features, values: np.ndarray, *, seed: int = 0) -> Surface:
