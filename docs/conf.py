@@ -54,4 +54,4 @@ html_theme_options = {
     "dark_css_variables": _colours(dark),
     "top_of_page_buttons": [],
 }
-html_copy_source = html_show_sourcelink = html_show_sphinx = False
+html_copy_source = html_show_sourcelink = html_show_sphinx = html_show_copyright = False

@@ -67,8 +67,16 @@ def find(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | None:
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, target)
 
 
+def dashes(app: Any, doctree: nodes.document) -> None:
+    """Sets a dash between an argument and its meaning, where Sphinx leaves two hyphens."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Registers the extension with Sphinx."""
     app.connect("autodoc-process-docstring", as_typed, priority=400)
+    app.connect("doctree-read", dashes)
     app.connect("missing-reference", find)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

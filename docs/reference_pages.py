@@ -132,6 +132,7 @@ def command_page() -> str:
 
     page = build().generate_docs(output_format="markdown", recursive=True)
     page = re.sub(r"## Table of Contents\n.*?(?=\*\*Commands\*\*)", "", page, flags=re.DOTALL)
+    page = re.sub(r"  (thalweg [^\n]+)$", r" `\1`", page, flags=re.MULTILINE)
     return page.replace("# thalweg\n", "# The command line\n", 1)
 
 
