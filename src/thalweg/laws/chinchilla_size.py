@@ -97,12 +97,13 @@ class ChinchillaSize:
         return float(size), float(flops / 6 / size)
 
     @classmethod
-    def fit(cls, table: SizeTable, *, method: str = "linear") -> ChinchillaSize:
+    def fit(cls, table: SizeTable, *, method: str = "linear", start: ChinchillaSize | None = None) -> ChinchillaSize:
         """Fits the law to a table of runs.
 
         Args:
             table: at least six runs over at least two sizes and two amounts of data.
             method: ``linear`` or ``hoffmann`` (see the module).
+            start: of ``hoffmann``: descend from this law alone, as for bootstrap samples of a fitted table.
 
         Raises:
             InputError: an unknown method, or too few runs, sizes or amounts of data.
@@ -114,7 +115,7 @@ class ChinchillaSize:
         for name in ("sizes", "tokens"):
             if len(np.unique(getattr(table, name))) < 2:
                 raise InputError(f"all {name} are equal; vary them, or fit a law over steps")
-        return _linear(table) if method == "linear" else _hoffmann(table)
+        return _linear(table) if method == "linear" else _hoffmann(table, start)
 
     def to_json(self) -> str:
         """The law as JSON text; `from_json` gives it back bit for bit."""
@@ -169,7 +170,7 @@ def _linear(table: SizeTable) -> ChinchillaSize:
     return ChinchillaSize(float(e), float(a), float(alpha), float(b), float(beta))
 
 
-def _hoffmann(table: SizeTable) -> ChinchillaSize:
+def _hoffmann(table: SizeTable, start: ChinchillaSize | None = None) -> ChinchillaSize:
     """Minimises sum huber(log L - logsumexp(e, a - alpha log N, b - beta log D)) from a grid of starts."""
     from scipy.optimize import least_squares
 
@@ -189,10 +190,17 @@ def _hoffmann(table: SizeTable) -> ChinchillaSize:
         return np.stack([share[:, 0], share[:, 1], -share[:, 1] * log_n, share[:, 2], -share[:, 2] * log_d], axis=1)
 
     base = float(np.log(table.losses.min()))
+    starts = [
+        [base + e, a, x, b, y]
+        for e, a, b, x, y in product((-0.5, -0.1), (-2.0, 0.0), (-2.0, 0.0), (0.2, 0.6), (0.2, 0.6))
+    ]
+    if start is not None:
+        e, a, b = (float(np.log(max(value, 1e-300))) for value in (start.E, start.A, start.B))
+        starts = [[e, a - start.alpha * middle_n, start.alpha, b - start.beta * middle_d, start.beta]]
     ends = [
         least_squares(
             residual,
-            [base + e, a, x, b, y],
+            first,
             jac=jacobian,
             loss="huber",
             f_scale=DELTA,
@@ -200,7 +208,7 @@ def _hoffmann(table: SizeTable) -> ChinchillaSize:
             ftol=1e-14,
             gtol=1e-14,
         )
-        for e, a, b, x, y in product((-0.5, -0.1), (-2.0, 0.0), (-2.0, 0.0), (0.2, 0.6), (0.2, 0.6))
+        for first in starts
     ]
     e, a, alpha, b, beta = min(ends, key=lambda end: end.cost).x
     return ChinchillaSize(

@@ -141,10 +141,11 @@ def fit_sizes(table: SizeTable, source: str) -> SizeLaw:
     for _ in range(SAMPLES):
         rows = rng.integers(0, len(table.losses), len(table.losses))
         try:
-            again = ChinchillaSize.fit(SizeTable(table.sizes[rows], table.tokens[rows], table.losses[rows]))
+            part = SizeTable(table.sizes[rows], table.tokens[rows], table.losses[rows])
+            again = ChinchillaSize.fit(part, method="hoffmann", start=law)
         except InputError:
             continue  # a sample of one size
-        if min(again.A, again.B, again.E) > 0:
+        if min(again.A, again.B, again.E, again.alpha, again.beta) > 0:
             drawn.append([np.log(again.A), np.log(again.B), np.log(again.E), again.alpha, again.beta])
     missed = np.log(law.predict(table.sizes, table.tokens) / table.losses)
     spread = float(np.sqrt((missed**2).sum() / max(len(missed) - 5, 1)))
