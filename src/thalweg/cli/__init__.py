@@ -17,7 +17,7 @@ COMMANDS = {
     "fit": "Fit a loss-curve law to logged runs.  thalweg fit curves.csv --train a,b,c --out law.json",
     "predict": "Predict a schedule's loss curve.  thalweg predict law.json --schedule wsd:peak=3e-4 --steps 24000",
     "design": "The schedule of least predicted loss.  thalweg design law.json --steps 24000 --peak 3e-4 --warmup 2000",
-    "plan": "The configuration of least predicted loss.  thalweg plan law.json --budget 1e20 --tune lr,batch",
+    "plan": "A run for a budget: size, tokens, batch, rate, schedule.  thalweg plan --budget 1e20 --data-tokens 5B",
     "scale": "Hyperparameters of another batch size.  thalweg scale --optimizer adamw --from 256 --to 1024 --lr 3e-4",
     "schedule": "Print, draw or export a schedule.  thalweg schedule cosine:peak=3e-4,warmup=100 --steps 2000",
     "average": "Average checkpoints' weights.  thalweg average runs/a/checkpoints/* --kind sma --out averaged",
