@@ -20,9 +20,9 @@ def atlas(*, out: Path = Path("atlas"), json: bool = False) -> None:
     """
     from thalweg.cli.output import emit
     from thalweg.studies import STUDIES
-    from thalweg.web.atlas import write_atlas
+    from thalweg.web.atlas import in_order, write_atlas
 
-    page = write_atlas([_read(slug) for slug in STUDIES], out)
+    page = write_atlas([_read(slug) for slug in in_order(list(STUDIES))], out)
     if json:
         emit("atlas", {"page": str(page), "studies": list(STUDIES)})
         return

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-
 from thalweg.errors import InputError, suggest
 
 if TYPE_CHECKING:
@@ -113,6 +111,8 @@ def decide(effects: Sequence[float], *, threshold: float, errors: float = 2.0) -
         threshold: what the claim demands.
         errors: how many standard errors the mean must be away from it.
     """
+    import numpy as np
+
     values = np.asarray(effects, dtype=np.float64)
     mean = float(values.mean())
     if len(values) < 2:

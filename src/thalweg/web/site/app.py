@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse, Response
@@ -39,9 +42,18 @@ def build_app(settings: Settings) -> Starlette:
         Mount("/static", StaticFiles(directory=WEB / "static")),
     ]
     handlers = {InputError: _refused, BodyTooLarge: _too_large, HTTPException: _missing, Exception: _broken}
-    app = Starlette(routes=routes, middleware=[Middleware(Guard, settings=settings)], exception_handlers=handlers)
+    guard = [Middleware(Guard, settings=settings)]
+    app = Starlette(routes=routes, middleware=guard, exception_handlers=handlers, lifespan=_life)
     app.state.settings = settings
     return app
+
+
+@asynccontextmanager
+async def _life(app: Starlette) -> AsyncIterator[None]:
+    """From the start of the server to its orderly end."""
+    yield
+    for close in app.state.settings.closing:
+        await run_in_threadpool(close)
 
 
 def _style(_: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Settings:
         write: whether a page may start studies and write files under ``root``; else nothing is written.
         upload_bytes: largest body of a request that carries a file, bytes.
         form_bytes: largest body of any other request, bytes.
+        closing: what sections want done when the server stops, in order; each takes at most a few seconds.
     """
 
     root: Path
@@ -28,6 +30,7 @@ class Settings:
     write: bool = False
     upload_bytes: int = 64 * 2**20
     form_bytes: int = 2**20
+    closing: list[Callable[[], None]] = field(default_factory=list, compare=False)
     hosts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
