@@ -20,11 +20,12 @@ from torch.nn.functional import cross_entropy
 from local_worker import batches, build
 from thalweg.runs import Run
 from thalweg.train.hooks import Hook, State
-from thalweg.train.local_hook import LocalHook, go_back_together, worker_data
+from thalweg.train.local_hook import LocalHook
 from thalweg.train.local_updates import LocalUpdates, constant_period
 from thalweg.train.loop import train
 from thalweg.train.recipe import load_recipe
 from thalweg.train.setup import prepare
+from thalweg.train.worker_runs import go_back_together, worker_data
 from thalweg.train.workers import Rounds, WorkerMean, start_alike
 
 STEPS, PERIOD, DEATH = 7, 2, 5

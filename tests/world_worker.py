@@ -1,7 +1,7 @@
 """One of two processes, or FOLDER/size, that train recipes together: ``python world_worker.py RANK FOLDER``.
 
 FOLDER/recipes.json names what to train: run folder, recipe, how many processes, whether weights are split, and the
-step at which it is stopped. FOLDER/done says that everything ended; results lie in the run folders.
+step at which it is stopped, or crashes. FOLDER/saidRANK.json says how each ended; results lie in the run folders.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ from thalweg.train.world import World
 
 
 class Count(Hook):
-    """Asks for a stop after so many updates of the whole run, in the last process."""
+    """Asks for a stop after so many updates of the whole run, in the last process; crashes after ``crash``."""
 
     step = 0
 
+    def __init__(self, crash: int) -> None:
+        self.crash = crash
+
     def after_step(self, state, metrics) -> None:
         self.step = state.step
+        if self.step == self.crash:
+            raise KeyboardInterrupt
 
 
 def one(folder: Path, job: dict, world: World) -> str:
-    recipe, count = Recipe.from_dict(job["recipe"]), Count()
+    recipe, count = Recipe.from_dict(job["recipe"]), Count(job.get("crash", 0))
     if world.leads:
         Run.resume_or_create(folder / job["folder"], job["recipe"], steps=recipe.steps)
     if world.size > 1:
@@ -64,6 +69,8 @@ def main(rank: int, folder: Path) -> None:
                 said.append(one(folder, job, world))
             except InputError as error:
                 said.append(str(error))
+            except KeyboardInterrupt:
+                said.append("crashed")
     dist.barrier()
     dist.destroy_process_group()
     (folder / f"said{rank}.json").write_text(json.dumps(said))

@@ -17,11 +17,12 @@ import local_worker
 import rounds_worker
 from thalweg.errors import InputError
 from thalweg.runs import Run
-from thalweg.train.local_hook import LocalHook, worker_data
+from thalweg.train.local_hook import LocalHook
 from thalweg.train.local_updates import LocalUpdates, constant_period
 from thalweg.train.loop import train
 from thalweg.train.recipe import CheckpointRecipe
 from thalweg.train.stacked import StackedWorkers
+from thalweg.train.worker_runs import worker_data
 from thalweg.train.workers import Rounds, WorkerMean, start_alike
 
 

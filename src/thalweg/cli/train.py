@@ -201,6 +201,16 @@ def _estimate(recipe: Recipe, folder: Path, device: str, json: bool) -> int:
             ("time", f"{numbers['seconds'] / 60:.1f} min at {numbers['tokens_per_second']:,.0f} tokens/s (measured)"),
             ("memory", f"{numbers['memory_bytes'] / 2**20:,.0f} MiB"),
             ("disk", f"{numbers['disk_bytes'] / 2**20:,.1f} MiB"),
+            *_communication(numbers),
         ],
     )
     return 0
+
+
+def _communication(numbers: dict[str, Any]) -> list[tuple[str, str]]:
+    """What local updates send, where the recipe has them."""
+    if "communication" not in numbers:
+        return []
+    share, rounds = f"{numbers['communication']:.1%} of an all-reduce a step", f"{numbers['averages']:,} averages"
+    sent = f"{numbers['bytes_sent'] / 2**20:,.1f} MiB a worker"
+    return [("communication", f"{share}: {rounds}, the longest round {numbers['longest_round']:,} steps, {sent}")]

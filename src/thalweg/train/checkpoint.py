@@ -79,21 +79,26 @@ def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     return items if kind == "list" else tuple(items)
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, extra: dict[str, Any]) -> None:
-    """Writes model.safetensors, state.safetensors and state.json into ``folder`` (which the run makes atomic).
-
-    Args:
-        folder: an existing empty folder.
-        model: its ``state_dict``; a tensor that two names share is stored once.
-        optimizer: its ``state_dict``.
-        extra: what else resuming needs (step, scheduler, hooks), of the types ``pack`` takes.
-    """
+def save_weights(folder: Path, model: nn.Module) -> None:
+    """Writes model.safetensors, in which a tensor that two names share is stored once."""
     weights: dict[str, Tensor] = {}
     seen: dict[tuple[int, torch.Size], str] = {}
     for name, tensor in model.state_dict().items():
         if seen.setdefault((tensor.data_ptr(), tensor.shape), name) == name:
             weights[name] = tensor.detach().to("cpu").contiguous()
     save_file(weights, folder / "model.safetensors")
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizer, extra: dict[str, Any]) -> None:
+    """Writes model.safetensors, state.safetensors and state.json into ``folder`` (which the run makes atomic).
+
+    Args:
+        folder: an existing empty folder.
+        model: see ``save_weights``.
+        optimizer: its ``state_dict``.
+        extra: what else resuming needs (step, scheduler, hooks), of the types ``pack`` takes.
+    """
+    save_weights(folder, model)
     tensors: dict[str, Tensor] = {}
     state = pack({"optimizer": optimizer.state_dict(), "extra": extra}, tensors)
     save_file(tensors, folder / "state.safetensors")
@@ -163,6 +168,10 @@ def load_checkpoint(
         InputError: a file is absent, truncated, damaged, of another format or of another model.
     """
     folder = Path(folder)
+    if list(folder.glob("worker-*")) and not (folder / "state.json").exists():
+        raise InputError(
+            f"checkpoint {folder} has a state for each worker ([local]): resume it by the recipe that made it"
+        )
     try:
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         found = document["format"]

@@ -77,7 +77,7 @@ class BatchClosure:
         world = self._state.world
         if isinstance(rows, np.ndarray):
             return None
-        if world.size == 1:
+        if world.alone:
             scored = [part.scored for part in self._micro]
             return [count / max(1, sum(scored)) for count in scored] if any(scored) else None
         mine = [int((part.targets != IGNORE).sum()) for part in self._micro]

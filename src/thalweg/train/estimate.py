@@ -10,7 +10,9 @@ import torch
 
 from thalweg.nn.cost import count_parameters, flops_per_token, memory
 from thalweg.optim import state_bytes
+from thalweg.train.local_recipe import Local
 from thalweg.train.micro import MicroBatch, micro_batches
+from thalweg.train.periods import communication
 from thalweg.train.recipe import Recipe
 from thalweg.train.setup import build, precision, prepare
 
@@ -32,15 +34,19 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
 
     Returns:
         ``parameters``, ``tokens``, ``epochs``, ``flops`` (forward and backward, causal attention counted by half),
-        ``tokens_per_second`` and ``seconds`` (measured), ``memory_bytes``, ``disk_bytes``.
+        ``tokens_per_second`` and ``seconds`` (measured, of one process), ``memory_bytes``, ``disk_bytes``. With
+        ``[local]`` also ``averages``, ``communication`` (averages over updates: the volume relative to an all-reduce a
+        step), ``longest_round`` and ``bytes_sent`` by each worker.
 
     Raises:
         InputError: the recipe does not fit its data or the device is absent.
     """
-    data = prepare(recipe.data, folder)
-    state = build(recipe, data, device=device)
+    data, local = prepare(recipe.data, folder), recipe.local_updates()
+    workers = local.workers if local else 1
+    size = recipe.batch // recipe.parts // workers
+    state = build(recipe.replace(local={}), data, device=device)
     batches = data.batches(recipe)
-    rows = min(8, recipe.batch // recipe.parts)
+    rows = min(8, size)
     micro = micro_batches(batches.at(0), rows, state.device)[0]
     passes = 2 if "sam" in recipe.optimizer else 1
     share = _flops(recipe) / flops_per_token(recipe.model, recipe.data.context)
@@ -48,9 +54,9 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
     tokens = recipe.steps * recipe.tokens_per_step
     parameters = count_parameters(recipe.model).total
     bytes_per_number = 2 if recipe.precision == "bf16" else 4
-    size = recipe.batch // recipe.parts
     copies = state_bytes(getattr(state.optimizer, "base", state.optimizer)) / (4 * parameters) + (recipe.ema > 0)
-    return {
+    kept = 4 * parameters * (1 + copies if workers == 1 else workers * (1 + copies) + 1)
+    made = {
         "parameters": parameters,
         "tokens": tokens,
         "epochs": batches.epochs(recipe.steps),
@@ -60,7 +66,18 @@ def estimate(recipe: Recipe, folder: Path, *, device: str = "cpu") -> dict[str, 
         "memory_bytes": memory(
             recipe.model, size, recipe.data.context, bytes_per_number=bytes_per_number, moments=copies
         ).total,
-        "disk_bytes": round(_checkpoints(recipe) * 4 * (1 + copies) * parameters) + recipe.steps * LOG_BYTES,
+        "disk_bytes": round(_checkpoints(recipe) * kept) + recipe.steps * LOG_BYTES,
+    }
+    return made | (_communication(recipe, local, parameters) if local else {})
+
+
+def _communication(recipe: Recipe, local: Local, parameters: int) -> dict[str, Any]:
+    found = communication(local.period, recipe.rates())
+    return {
+        "averages": len(found.periods),
+        "communication": found.fraction,
+        "longest_round": int(found.periods.max()),
+        "bytes_sent": found.bytes_sent(parameters, workers=local.workers),
     }
 
 

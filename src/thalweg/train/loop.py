@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from thalweg.errors import InputError
 from thalweg.runs import Run, Sink
-from thalweg.train.checkpoint import load_checkpoint, save_checkpoint, save_sharded
 from thalweg.train.hooks import Hook, State
 from thalweg.train.ordered import closure_of
 from thalweg.train.recipe import Recipe
+from thalweg.train.saving import restore, save
 from thalweg.train.setup import Data, build, prepare
 from thalweg.train.world import World
 
@@ -118,18 +117,8 @@ def _save(run: Run, state: State) -> None:
         "hooks": {hook.name: hook.state_dict() for hook in state.hooks if hook.name},
         "data": dict(state.data),
     }
-    if not state.world.leads:
-        if state.world.sharded:
-            folder = Path(state.world.share(str))
-            save_sharded(folder, state.model, state.optimizer, extra, state.world)
-        return
-    with run.checkpoint_folder(state.step) as folder:
-        if state.world.sharded:
-            state.world.share(lambda: str(folder))
-            save_sharded(folder, state.model, state.optimizer, extra, state.world)
-        else:
-            save_checkpoint(folder, state.model, state.optimizer, extra)
-    if plan.keep:
+    save(run, state, extra)
+    if plan.keep and state.world.leads:
         run.prune_checkpoints(plan.keep, always=plan.at)
 
 
@@ -139,7 +128,7 @@ def _restore(run: Run, state: State) -> None:
     if newest is None:
         return
     base = state.scheduler.state_dict()["base_lrs"]  # the recipe's: a branch may have another peak than its source
-    extra = load_checkpoint(newest.folder, state.model, state.optimizer, alone=state.world.size == 1)
+    extra = restore(newest.folder, state)
     for group, rate in zip(state.optimizer.param_groups, base, strict=True):
         group["base_lr"] = rate
     for name, fingerprint in extra.get("data", {}).items():

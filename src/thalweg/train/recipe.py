@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from thalweg.nn.config import ModelConfig
 from thalweg.schedules import parse
 from thalweg.toml import check_keys, from_document, plain, read_toml, write_toml
 from thalweg.train.depth import DepthSchedule, Stacking, make_depth
+
+if TYPE_CHECKING:
+    from thalweg.train.local_recipe import Local
 
 __all__ = ["CheckpointRecipe", "DataRecipe", "EvaluationRecipe", "Recipe", "load_recipe"]
 
@@ -102,6 +105,8 @@ class Recipe:
             takes weight decay off the embeddings; ``sam``, a table of ``SAM``'s arguments, puts that around it.
         depth: which blocks run at each step: ``name`` and the options of a schedule of ``thalweg.train.depth``; empty
             runs all.
+        local: local updates in place of an average a step: ``workers`` (processes, which share ``batch``), ``name`` and
+            the options of a rule for H (see ``thalweg.train.local_recipe``); empty averages every step.
         evaluation: when the validation loss is measured.
         checkpoint: when the state is saved.
 
@@ -122,6 +127,7 @@ class Recipe:
     data: DataRecipe = field(default_factory=DataRecipe)
     optimizer: dict[str, Any] = field(default_factory=lambda: {"name": "adamw"})
     depth: dict[str, Any] = field(default_factory=dict)
+    local: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     checkpoint: CheckpointRecipe = field(default_factory=CheckpointRecipe)
 
@@ -149,6 +155,7 @@ class Recipe:
         self.rates()
         self._check_optimizer()
         self.depth_schedule()
+        self.local_updates()
 
     def _check_micro_batches(self) -> None:
         count = self.micro_batches
@@ -194,6 +201,24 @@ class Recipe:
             self._check_copies(schedule)
         return schedule
 
+    def local_updates(self) -> Local | None:
+        """Workers and their rule; None where gradients are averaged every step."""
+        if not self.local:
+            return None
+        from thalweg.train.local_recipe import make_local
+
+        made = make_local(self.local, warmup=parse(self.schedule).warmup_steps(self.steps))
+        if self.batch % (made.workers * self.accumulate):
+            raise InputError(
+                f"batch = {self.batch} in accumulate = {self.accumulate} parts cannot be shared by local.workers = "
+                f"{made.workers}: make it a multiple of {made.workers * self.accumulate}"
+            )
+        if self.micro_batches:
+            raise InputError("micro_batches makes processes agree every step, which those of [local] do not: drop one")
+        if "moe" in self.model.ffns:
+            raise InputError("model.ffn = 'moe' counts beside its weights, which workers do not average: drop [local]")
+        return made
+
     def _check_copies(self, schedule: Stacking) -> None:
         parts = [f"{mixer} and {ffn}" for mixer, ffn in zip(self.model.mixers, self.model.ffns, strict=True)]
         for source, target in schedule.all_copies:
@@ -221,8 +246,9 @@ class Recipe:
         document = plain(self)
         if not self.data.plan:
             del document["data"]["plan"]  # recipes of runs from before there were plans stay equal
-        if not self.micro_batches:
-            del document["micro_batches"]
+        for name in ("micro_batches", "local"):
+            if not document[name]:
+                del document[name]
         return document
 
     def to_toml(self) -> str:

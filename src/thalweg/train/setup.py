@@ -24,8 +24,11 @@ from thalweg.train.averaging import OnlineEMA
 from thalweg.train.balance import BalanceHook
 from thalweg.train.depth_hook import DepthHook
 from thalweg.train.hooks import AverageHook, Hook, State
+from thalweg.train.local_hook import LocalHook
+from thalweg.train.local_updates import LocalUpdates
 from thalweg.train.planned import PlanBatches, PlanHook, open_plan, plan_tokenizer, validation_tokens
 from thalweg.train.recipe import DataRecipe, Recipe
+from thalweg.train.workers import WorkerMean
 from thalweg.train.world import World
 
 __all__ = ["LOGIT_BYTES", "Data", "build", "pick_device", "precision", "prepare", "window_losses"]
@@ -170,7 +173,7 @@ def build(
     data.check(recipe)
     world.check(recipe)
     model = LanguageModel(recipe.model, generator=torch.Generator().manual_seed(recipe.seed)).to(where)
-    world.attach(model, where, unused=bool(recipe.depth), ordered=bool(recipe.micro_batches))
+    world.attach(model, where, recipe)
     schedule = parse(recipe.schedule)
     options: dict[str, Any] = {"decay_embeddings": True, **recipe.optimizer}
     sam = options.pop("sam", None)
@@ -179,6 +182,8 @@ def build(
         optimizer = _with_sam(optimizer, sam, recipe.clip)
     scheduler = ScheduleLR(optimizer, schedule, recipe.steps)
     own: tuple[Hook, ...] = (BalanceHook(model),) if "moe" in recipe.model.ffns else ()
+    if (local := recipe.local_updates()) is not None:  # before the average, which takes in the mean of a round
+        own += (LocalHook(LocalUpdates(local.period, steps=recipe.steps, mean=WorkerMean())),)
     if recipe.ema:
         own += (AverageHook(OnlineEMA(model, decay=recipe.ema)),)
     if (depth := recipe.depth_schedule()) is not None:

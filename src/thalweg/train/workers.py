@@ -14,7 +14,8 @@ Differs: 1. weights narrower than float32 are averaged in float32. 2. the offici
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from thalweg.files import sync_folder
 from thalweg.train.checkpoint import load_checkpoint, save_checkpoint
 from thalweg.train.local_updates import LocalUpdates
 
-__all__ = ["Rounds", "WorkerMean", "start_alike"]
+__all__ = ["Rounds", "WorkerMean", "averaged", "start_alike"]
 
 
 class WorkerMean:
@@ -67,6 +68,19 @@ class WorkerMean:
             self.bytes += flat.numel() * flat.element_size()
             for tensor, part in zip(members, flat.split([tensor.numel() for tensor in members]), strict=True):
                 tensor.copy_(part.view_as(tensor))
+
+
+@contextmanager
+def averaged(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Within the block ``tensors`` are their mean over all processes; after it, this worker's own again."""
+    own = [tensor.detach().clone() for tensor in tensors]
+    WorkerMean()(tensors)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, kept in zip(tensors, own, strict=True):
+                tensor.copy_(kept)
 
 
 def _check_group() -> None:

@@ -40,10 +40,13 @@ class World:
 
     Attributes:
         sharded: whether they are split.
+        apart: whether each process has weights of its own (``[local]`` of a recipe).
+        meeting: whether the processes are at one step; ``LocalHook`` says so between rounds.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, *, shard: bool = False) -> None:
         self.rank, self.size, self.sharded = rank, size, shard and size > 1
+        self.apart, self.meeting = False, True
         self._module: nn.Module | None = None
         self._device = torch.device("cpu")
 
@@ -52,6 +55,11 @@ class World:
         """Whether this process writes."""
         return self.rank == 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process makes its updates without the others."""
+        return self.size == 1 or self.apart
+
     def check(self, recipe: Recipe) -> None:
         """Refuses a recipe that these processes cannot share.
 
@@ -59,7 +67,15 @@ class World:
             InputError: the processes do not divide the micro-batches, or a part of the recipe needs whole weights or
                 one process.
         """
-        if self.size == 1:
+        local = recipe.local_updates()
+        if local and local.workers != self.size:
+            raise InputError(
+                f"local.workers = {local.workers} needs as many processes, not {self.size}: "
+                f"torchrun --nproc-per-node {local.workers} -m thalweg train RECIPE"
+            )
+        if local and self.sharded:
+            raise InputError("local.workers keep a model each, which --shard would split: leave out one of them")
+        if self.size == 1 or local:
             return
         if recipe.micro_batches % self.size:
             raise InputError(
@@ -91,24 +107,24 @@ class World:
         if self.sharded and recipe.depth.get("name") == "stacking":
             raise InputError("depth.name = 'stacking' copies whole blocks: train it without sharding")
 
-    def attach(self, model: nn.Module, device: torch.device, *, unused: bool = False, ordered: bool = False) -> None:
+    def attach(self, model: nn.Module, device: torch.device, recipe: Recipe) -> None:
         """Prepares ``model`` for all processes; with sharding its parameters become DTensors, so optimizers come later.
 
         Args:
             model: equal in all processes; its blocks are ``model.model.layers``.
             device: where it is.
-            unused: some updates leave parameters out.
-            ordered: gradients are summed as ``thalweg.train.ordered`` does it.
+            recipe: of the run.
         """
         self._device = device
-        if self.size == 1 or (ordered and not self.sharded):
+        self.apart, ordered = bool(recipe.local), bool(recipe.micro_batches)
+        if self.alone or (ordered and not self.sharded):
             return
         if not self.sharded:
             where = [device.index] if device.type == "cuda" else None
             kind = nn.parallel.DistributedDataParallel
             newer = "forward_sync_buffers" in signature(kind).parameters
             own_buffers: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
-            self._module = kind(model, device_ids=where, find_unused_parameters=unused, **own_buffers)
+            self._module = kind(model, device_ids=where, find_unused_parameters=bool(recipe.depth), **own_buffers)
             return
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
@@ -134,8 +150,8 @@ class World:
         return nullcontext()
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of a number over the processes."""
-        return self.total(value) / self.size if self.size > 1 else value
+        """The mean of a number over the processes; where they are apart, this one's."""
+        return value if self.alone else self.total(value) / self.size
 
     def total(self, value: Tensor) -> Tensor:
         """The sum of a number over the processes."""
@@ -153,7 +169,9 @@ class World:
         return torch.stack(found)
 
     def any(self, flag: bool) -> bool:
-        """Whether it is true in any process."""
+        """Whether it is true in any process; no, while they are apart."""
+        if not self.meeting:
+            return False
         return (self.size > 1 and bool(self.total(torch.tensor(float(flag), device=self._device)))) or flag
 
     def gather(self, value: T) -> list[T]:
