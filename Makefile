@@ -16,8 +16,8 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(VENV)/.lint
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs/*.py
+	$(BIN)/ruff format --check src tests benchmarks docs/*.py
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
 

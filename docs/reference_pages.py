@@ -94,7 +94,15 @@ def index_page(modules: list[str]) -> str:
         short = module.removeprefix("thalweg.")
         lines.append(f"- :doc:`{module} <{short}>`: {(import_module(module).__doc__ or '').splitlines()[0]}")
     return "\n".join(
-        [*lines, "", ".. toctree::", "   :hidden:", "", *(f"   {m.removeprefix('thalweg.')}" for m in modules)]
+        [
+            *lines,
+            "",
+            ".. toctree::",
+            "   :hidden:",
+            "   :titlesonly:",
+            "",
+            *(f"   {m.removeprefix('thalweg.')}" for m in modules),
+        ]
     )
 
 
@@ -209,7 +217,7 @@ def study_pages() -> dict[str, str]:
             page += [f"![{known['title']}]({folder / 'figure.svg'})", ""]
         pages[slug] = "\n".join(page)
     head = ["# Studies", "", "| claim | verdict | effect | seeds |", "|---|---|---|---|", *rows, ""]
-    pages["index"] = "\n".join([*head, "```{toctree}", ":hidden:", "", *STUDIES, "```", ""])
+    pages["index"] = "\n".join([*head, "```{toctree}", ":hidden:", ":titlesonly:", "", *STUDIES, "```", ""])
     return pages
 
 
