@@ -17,5 +17,5 @@ def to_html(source: str) -> Markup:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
     html = reader.renderer.render(tokens, reader.options, {})
-    html = html.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="table"><table>')
+    html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("<th></th>", "<td></td>")
     return Markup(html.replace("</table>", "</table></div>"))
