@@ -14,74 +14,12 @@ from thalweg.nn.config import ModelConfig
 from thalweg.schedules import parse
 from thalweg.toml import check_keys, from_document, plain, read_toml, write_toml
 from thalweg.train.depth import DepthSchedule, Stacking, make_depth
+from thalweg.train.recipe_parts import CheckpointRecipe, DataRecipe, EvaluationRecipe, at_least
 
 if TYPE_CHECKING:
     from thalweg.train.local_recipe import Local
 
 __all__ = ["CheckpointRecipe", "DataRecipe", "EvaluationRecipe", "Recipe", "load_recipe"]
-
-
-@dataclass(frozen=True, slots=True)
-class DataRecipe:
-    """What the model reads.
-
-    Args:
-        corpus: "stdlib" (the embedded text) or the path of a text file or folder. With a plan only the validation
-            losses are measured on it; it may then be a prepared folder or shard too, all of which is used.
-        tokenizer: "byte", "bpe:SIZE" (trained on the corpus; extra ``data``) or the path of a tokenizer.json.
-        context: tokens a sequence, >= 2.
-        plan: path of a data plan (TOML) that says what is read in which order, whatever the recipe's seed; empty reads
-            the corpus in shuffled order.
-    """
-
-    corpus: str = "stdlib"
-    tokenizer: str = "byte"
-    context: int = 128
-    plan: str = ""
-
-    def __post_init__(self) -> None:
-        _at_least("data.context", self.context, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationRecipe:
-    """When and on what the validation loss is measured.
-
-    Args:
-        every: steps between evaluations (the last step is always evaluated); 0 measures at the end only.
-        windows: sequences of ``context`` tokens, spread evenly over the validation split, the same for all runs.
-        batch: sequences in one forward pass; changes memory and the last digits, not the measure.
-    """
-
-    every: int = 100
-    windows: int = 128
-    batch: int = 64
-
-    def __post_init__(self) -> None:
-        _at_least("evaluation.every", self.every, 0)
-        _at_least("evaluation.windows", self.windows, 1)
-        _at_least("evaluation.batch", self.batch, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointRecipe:
-    """When the training state is saved (always at the end).
-
-    Args:
-        every: steps between checkpoints; 0 saves at the end only.
-        keep: how many of those periodic checkpoints stay on disk, >= 1; 0 keeps all.
-        at: numbers of finished steps at which a checkpoint is made and never deleted.
-    """
-
-    every: int = 500
-    keep: int = 1
-    at: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        _at_least("checkpoint.every", self.every, 0)
-        _at_least("checkpoint.keep", self.keep, 0)
-        for step in self.at:
-            _at_least("checkpoint.at", step, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +71,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, low in [("steps", 1), ("batch", 1), ("accumulate", 1), ("seed", 0)]:
-            _at_least(name, getattr(self, name), low)
+            at_least(name, getattr(self, name), low)
         if self.batch % self.accumulate:
             raise InputError(f"accumulate = {self.accumulate} does not divide batch = {self.batch}: choose a divisor")
         self._check_micro_batches()
@@ -159,7 +97,7 @@ class Recipe:
 
     def _check_micro_batches(self) -> None:
         count = self.micro_batches
-        _at_least("micro_batches", count, 0)
+        at_least("micro_batches", count, 0)
         if not count:
             return
         if count & (count - 1) or self.batch % count:
@@ -288,8 +226,3 @@ def load_recipe(path: str | Path) -> Recipe:
 def _tuples(value: Any) -> Any:
     """Lists, which TOML has, as the tuples that optimizers take."""
     return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
-
-
-def _at_least(name: str, value: int, low: int) -> None:
-    if type(value) is not int or not low <= value < 2**63:
-        raise InputError(f"{name} = {value!r} must be a whole number of at least {low}")
