@@ -40,6 +40,7 @@
         if (!address) { problem(text); continue; }
         const page = new DOMParser().parseFromString(text, "text/html");
         show(page);
+        if (!next && page.querySelector("[data-pending]")) setTimeout(() => { if (!next) ask(location.pathname + location.search === asked.address ? asked.address : address, null); }, 120);
         const refused = page.querySelector("#problem .problem");
         if (refused || asked.push === null) continue;
         if (asked.push && address !== location.pathname + location.search) history.pushState({}, "", address);
@@ -63,12 +64,9 @@
     for (const name of PARTS) {
       const old = document.getElementById(name), fresh = page.getElementById(name);
       if (!old || !fresh || (refused && name !== "problem")) continue;
-      const typing = old.contains(focus) && focus.matches("input, select, textarea");
-      if (typing && (name === "run" || (name === "panel" && old.dataset.panel === fresh.dataset.panel))) {
-        if (!/^(points|family)$/.test(focus.form.id) || focus.form.id === "points") base(old, fresh);
-        if (focus.form.id !== "family") continue;
-      }
-      old.replaceWith(fresh);
+      const typing = old.contains(focus) && focus.matches("input, textarea");
+      if (typing && old.dataset.panel === fresh.dataset.panel) base(old, fresh);
+      else old.replaceWith(fresh);
     }
     dress();
     if (held) draw();
@@ -123,7 +121,7 @@
       box.dataset.dressed = "1";
       const slider = document.createElement("input");
       const log = "log" in box.dataset, at = (v) => (log ? Math.log10(v) : Number(v));
-      Object.assign(slider, { type: "range", min: at(box.dataset.low), max: at(box.dataset.high), step: "any" });
+      Object.assign(slider, { type: "range", id: `${box.id}-slider`, min: at(box.dataset.low), max: at(box.dataset.high), step: "any" });
       slider.setAttribute("aria-label", box.name.slice(2));
       slider.value = Number(box.value) > 0 || !log ? at(box.value) : slider.min;
       box.after(slider);
@@ -142,7 +140,7 @@
   function slid(slider) {
     const box = slider.previousElementSibling;
     const value = "log" in box.dataset ? 10 ** Number(slider.value) : Number(slider.value);
-    box.value = Number(value.toPrecision(3));
+    box.value = Number(slider.max) > 1 ? Math.round(value) : Number(value.toPrecision(3));
   }
 
   // --- points: mouse, touch, keyboard -----------------------------------------------------------------------------

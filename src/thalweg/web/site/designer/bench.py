@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench"]
 
+WAIT = 0.03
+"""Seconds that an edit's answer waits for the schedules it is compared with; after that the page asks again."""
+
 
 class Bench:
     """The pages of one law."""
@@ -51,7 +54,8 @@ class Bench:
                 state, problem = before, str(error)
             if not problem and not wants_part(request):
                 return RedirectResponse(state.address, 303)
-        content = self._content(fitted, state) | {"problem": problem, "typed": query if problem else {}}
+        content = self._content(fitted, state, wait=WAIT if wants_part(request) else None)
+        content |= {"problem": problem, "typed": query if problem else {}}
         if wants_part(request):
             answer = part("site/designer_part.html", **content)
         else:
@@ -59,14 +63,14 @@ class Bench:
         answer.headers["Designer-Address"] = state.address.encode("ascii", "backslashreplace").decode()
         return answer
 
-    def _content(self, fitted: Fitted, state: State) -> dict[str, Any]:
+    def _content(self, fitted: Fitted, state: State, *, wait: float | None) -> dict[str, Any]:
         from thalweg.web.site.designer.outlook import Outlook
         from thalweg.web.site.designer.show import content
 
         own = self.desk.look(state)
-        compared = self.desk.rivals(state.law, state.steps, state.frame)
-        found = {key: one for key, one in compared.items() if isinstance(one, Outlook)}
-        missing = {key: one for key, one in compared.items() if isinstance(one, str)}
+        compared = self.desk.rivals(state.law, state.steps, state.frame, wait=wait)
+        found = {key: one for key, one in (compared or {}).items() if isinstance(one, Outlook)}
+        missing = {key: one for key, one in (compared or {}).items() if isinstance(one, str)}
         points = as_points(state.schedule, state.steps, state.schedule.rates(state.steps))
         curves: Mapping[str, Any] = {}
         if state.panel == "law" and fitted.order is not None:
@@ -74,7 +78,7 @@ class Bench:
                 curves = self.desk.curves(fitted.order.curves)
             except InputError:
                 curves = {}
-        return content(fitted, state, own, found, missing, points, curves)
+        return content(fitted, state, own, found, missing, points, curves) | {"pending": compared is None}
 
     def rates(self, request: Request) -> Response:
         """The schedule's rates as CSV."""

@@ -41,7 +41,7 @@ class Size:
     rates: float
 
 
-SIZES = (Size("wide", 872, 64, 118, 250, 190), Size("narrow", 390, 52, 12, 220, 170))
+SIZES = (Size("wide", 872, 64, 118, 236, 178), Size("narrow", 390, 52, 12, 210, 170))
 
 
 def rate(value: float) -> str:
@@ -118,8 +118,8 @@ def _labels(panel: Panel, size: Size, own: Outlook, rivals: Mapping[str, Outlook
     wanted = [panel.py(one.seen.final_loss) + 4 for one in named.values()]
     for (key, one), y in zip(named.items(), ends(wanted, 16, 8, panel.height + 2), strict=True):
         style = f"{COLOURS[key]} {'head' if key == 'yours' else 'end'}"
-        name = "this schedule" if key == "yours" else one.name
-        panel.note(panel.width + 8, y, f"{name} {one.seen.final_loss:.4f}" if key != "yours" else name, style)
+        name = "yours" if key == "yours" else one.name
+        panel.note(panel.width + 8, y, f"{name} {one.seen.final_loss:.4f}", style)
 
 
 def _rates(panel: Panel, size: Size, state: State, own: Outlook, rivals: Mapping[str, Outlook], points: Points) -> str:
@@ -157,9 +157,12 @@ def _grid(panel: Panel) -> None:
 
 def _decades(panel: Panel) -> None:
     panel.inside.append(f'<path class="axis" d="M0 {number(panel.height - 0.5)}H{number(panel.width)}"/>')
-    for power in range(math.ceil(panel.y[0]), math.floor(panel.y[1]) + 1):
-        panel.inside.insert(0, f'<path class="grid" d="M0 {number(panel.py(power))}H{number(panel.width)}"/>')
-        panel.note(-7, panel.py(power) + 4, rate(10.0**power), "tick", "end")
+    for power in range(math.floor(panel.y[0]), math.floor(panel.y[1]) + 1):
+        for unit in (1, 2, 5):
+            y = math.log10(unit) + power
+            if panel.y[0] - 1e-9 <= y <= panel.y[1]:
+                panel.inside.insert(0, f'<path class="grid" d="M0 {number(panel.py(y))}H{number(panel.width)}"/>')
+                panel.note(-7, panel.py(y) + 4, rate(unit * 10.0**power), "tick", "end")
 
 
 def _handles(panel: Panel, size: Size, state: State, points: Points, heights: Sequence[float]) -> str:

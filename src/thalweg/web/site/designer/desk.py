@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from thalweg.errors import InputError
 from thalweg.web.site.designer.fits import Fits, Order, document
-from thalweg.web.site.designer.shelf import Memo, Shelf
+from thalweg.web.site.designer.shelf import Memo
 from thalweg.web.site.designer.sources import EXAMPLE, Upload, example, read_upload
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ class Desk:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.shelf = Shelf(settings.root / "designer" if settings.write else None)
+        self.shelf = settings.shelf
         self.fits = Fits(self.curves, self.keep_law, lambda name: self.shelf.get(name) is not None)
         self._laws, self._curves, self._rivals, self._looks = Memo(16), Memo(4), Memo(48), Memo(48)
         self._recent: dict[str, str] = {}
+        self._pool = ThreadPoolExecutor(1, "designer-rivals")
 
     def keep_law(self, data: bytes) -> str:
         """Puts a law's document on the shelf and on the list of recent ones; returns its name."""
@@ -113,11 +115,19 @@ class Desk:
         """The curves of an upload."""
         return self._curves.get(name, lambda: read_upload(self.upload(name)))
 
-    def rivals(self, law: str, steps: int, frame: Frame) -> Mapping[str, Outlook | str]:
-        """Cosine, WSD and the optimum under a frame; kept, since an edit does not change them."""
+    def rivals(self, law: str, steps: int, frame: Frame, *, wait: float | None) -> Mapping[str, Outlook | str] | None:
+        """Cosine, WSD and the optimum under a frame; kept, since an edit does not change them.
+
+        None where they are not there after ``wait`` seconds; they are then computed on, for the next who asks.
+        """
         from thalweg.web.site.designer.outlook import rivals
 
-        return self._rivals.get((law, steps, frame), lambda: rivals(self.fitted(law).law, steps, frame))
+        known = self.fitted(law).law
+        future = self._rivals.get((law, steps, frame), lambda: self._pool.submit(rivals, known, steps, frame))
+        try:
+            return future.result(wait)
+        except TimeoutError:
+            return None
 
     def look(self, state: State) -> Outlook:
         """The outlook of the state's schedule."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,15 +56,19 @@ def plain_python(schedule: Schedule, steps: int) -> str:
     """A LambdaLR of numpy's interpolation between corners, with how near it comes to the schedule."""
     rates = schedule.rates(steps)
     at, off = _corners(schedule, steps, rates)
-    values = ", ".join(repr(rate) for rate in rates[at].tolist())
-    near = "" if off <= EXACT else f"  # within {off:.1g} of the peak of {schedule.name}"
+    near = "" if off <= EXACT else f"# straight lines within {off:.1g} of the peak of {schedule.name}\n"
     return (
         "import numpy as np\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"steps = [{', '.join(map(str, at.tolist()))}]{near}\n"
-        f"rates = [{values}]\n"
+        f"{near}{_list('steps', at)}{_list('rates', rates[at])}"
         f"peak = {schedule.peak!r}  # build the optimizer with lr=peak\n"
         "scheduler = LambdaLR(optimizer, lambda step: float(np.interp(step, steps, rates)) / peak)\n"
     )
+
+
+def _list(name: str, values: np.ndarray) -> str:
+    """An assignment in lines of a readable length."""
+    said = ", ".join(repr(value) for value in values.tolist())
+    return "\n".join(wrap(f"{name} = [{said}]", 108, subsequent_indent="    ", break_on_hyphens=False)) + "\n"
 
 
 def _corners(schedule: Schedule, steps: int, rates: np.ndarray) -> tuple[np.ndarray, float]:

@@ -57,12 +57,14 @@ class Field:
     log: bool = False
 
 
-def form(schedule: Schedule) -> list[Field]:
+def form(schedule: Schedule, steps: int) -> list[Field]:
     """The inputs of a schedule's family, filled with its values."""
     told = _told(type(schedule))
     found = []
     for field in fields(schedule):  # type: ignore[arg-type]
         value = getattr(schedule, field.name)
+        if field.name == "power" and value is None:
+            continue  # only one shape has it
         text = "" if value is None else codec(field)[1](value)
         if isinstance(value, float) and value == int(value) and value > 1:
             text = str(int(value))
@@ -73,9 +75,9 @@ def form(schedule: Schedule) -> list[Field]:
             slider = None if several else (schedule.peak / 100, schedule.peak * 2)
         elif "Duration" in str(field.type):
             unit = "fractions or steps, with ;" if several else "fraction of the run, or steps"
-            slider = None if several or (value or 0) > 1 else (0.0, 0.99)
+            slider = None if several else (0.0, 0.99 if (value or 0) <= 1 else round(steps / 2))
         choices = CHOICES.get(field.name, ())
-        help_text = told.get(field.name, "")
+        help_text = told.get(field.name, "").replace("``", "").replace(" (>= 0)", "").replace(" (> 0)", "")
         found.append(Field(field.name, text, unit, help_text, choices, slider, field.name in RATES))
     return found
 
@@ -100,8 +102,10 @@ def read(family: str, given: Mapping[str, str]) -> Schedule:
     for name, text in filled.items():
         if re.search(r"[,=]", text):
             raise InputError(f"{family}: {name}={text!r} holds a comma or an equals sign; separate numbers with ;")
-    if filled.get("shape", "power") != "power":
-        filled.pop("power", None)  # the input of an exponent stays when another shape is chosen
+    if "shape" in filled:  # the exponent comes and goes with its shape
+        filled = {name: text for name, text in filled.items() if name != "power"} | (
+            {"power": filled.get("power", "2")} if filled["shape"] == "power" else {}
+        )
     return parse(f"{family}:" + ",".join(f"{name}={text}" for name, text in filled.items()))
 
 

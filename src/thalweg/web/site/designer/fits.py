@@ -95,7 +95,8 @@ class Fits:
         self.read, self.keep, self.held = read, keep, held
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._queue: Queue[Job] = Queue()
-        self._lock, self._worker = Lock(), None
+        self._lock = Lock()
+        self._worker: Thread | None = None
 
     def get(self, name: str) -> Job | None:
         """The job of that name, if it is known."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from thalweg.errors import InputError
 from thalweg.laws.preview import Preview, preview
-from thalweg.schedules import Piecewise
-from thalweg.web.site.designer.points import HANDY, TOLERANCES
+from thalweg.web.site.designer.points import as_schedule, handy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +61,8 @@ def look(law: Law, name: str, schedule: Schedule, rates: np.ndarray, *, notes: t
 
 def _line(rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Evenly spread steps, and both sides of the sharpest changes of slope."""
-    even = np.linspace(0, len(rates) - 1, THIN).astype(np.int64)
+    early = 2.0 ** np.arange(0, 20) * len(rates) / 2**20  # the start, for a logarithmic axis
+    even = np.concatenate([early, np.linspace(0, len(rates) - 1, THIN)]).astype(np.int64)
     if len(rates) > 2:
         sharp = np.argpartition(np.abs(np.diff(rates, 2)), -min(24, len(rates) - 2))[-24:]
         even = np.concatenate([even, sharp, sharp + 1, sharp + 2])
@@ -72,11 +72,8 @@ def _line(rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _handy(rates: np.ndarray, frame: Frame) -> Schedule:
     """A designed schedule by few points, to be edited."""
-    for tolerance in TOLERANCES:
-        found = Piecewise.through(rates, warmup=frame.warmup, peak=float(rates.max()), tolerance=tolerance)
-        if len(found.points) <= HANDY + 4:
-            return found
-    return found
+    at = handy(rates, frame.warmup)
+    return as_schedule(at.tolist(), rates[at].tolist(), len(rates))
 
 
 def rivals(law: Law, steps: int, frame: Frame) -> Mapping[str, Outlook | str]:

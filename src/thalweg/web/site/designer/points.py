@@ -1,6 +1,6 @@
 """A schedule as points that can be moved, and back: the first ends the warmup, straight lines join them.
 
-Any family becomes points by `Piecewise.through`, with the least tolerance that leaves a dozen of them.
+Any family becomes points: the fewest that look like it, with the least tolerance that leaves eight of them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from thalweg.schedules import Piecewise
 if TYPE_CHECKING:
     from thalweg.schedules import Schedule
 
-__all__ = ["MOST_POINTS", "Points", "as_points", "as_schedule", "changed", "stretched"]
+__all__ = ["MOST_POINTS", "Points", "as_points", "as_schedule", "changed", "handy", "stretched"]
 
-TOLERANCES = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2)  # of the peak
-HANDY = 12  # points that can still be edited by hand
+TOLERANCES = (1e-3, 2e-3, 4e-3, 8e-3, 1.5e-2, 3e-2)  # distance from a line in a picture of the schedule, sides 1
+HANDY = 8  # points that can still be edited by hand
 MOST_POINTS = 64
 
 
@@ -48,14 +48,32 @@ def as_points(schedule: Schedule, steps: int, rates: np.ndarray) -> Points:
     warm = schedule.warmup_steps(steps)
     if isinstance(schedule, Piecewise) and len(schedule.points) <= MOST_POINTS:
         return _own(schedule, steps, warm, rates)
-    found, off = None, 0.0
+    at = handy(rates, warm)
+    off = float(np.abs(np.interp(np.arange(warm, steps), at, rates[at]) - rates[warm:]).max() / rates.max())
+    return Points(tuple(at.tolist()), tuple(float(f"{rates[k]:.4g}") for k in at), off=off)
+
+
+def handy(rates: np.ndarray, warm: int) -> np.ndarray:
+    """Steps of few points whose straight lines look like the rates after the warmup.
+
+    Douglas and Peucker's subdivision (1973) by the distance from the line in a picture of equal sides, which a steep
+    start of a decay does not crowd with points.
+    """
+    x, y = np.arange(len(rates)) / len(rates), rates / rates.max()
     for tolerance in TOLERANCES:
-        found = Piecewise.through(rates, warmup=warm, peak=float(rates.max()), tolerance=tolerance)
-        if len(found.points) <= HANDY:
+        kept, pending = {warm, len(rates) - 1}, [(warm, len(rates) - 1)]
+        while pending:
+            first, last = pending.pop()
+            dx, dy = x[last] - x[first], y[last] - y[first]
+            part = slice(first, last + 1)
+            away = np.abs(dx * (y[part] - y[first]) - dy * (x[part] - x[first])) / max(float(np.hypot(dx, dy)), 1e-12)
+            worst = first + int(away.argmax())
+            if away.max() > tolerance:
+                kept.add(worst)
+                pending += [(first, worst), (worst, last)]
+        if len(kept) <= HANDY:
             break
-    assert found is not None
-    off = float(np.abs(found.rates(steps) - rates)[warm:].max() / rates.max())
-    return Points(*_own_pairs(found, steps), off=off)
+    return np.array(sorted(kept))
 
 
 def _own(schedule: Piecewise, steps: int, warm: int, rates: np.ndarray) -> Points:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thalweg.web.page import Column, Table
 from thalweg.web.site.designer import charts, export, fields, law_view
+from thalweg.web.site.designer.points import as_schedule
 from thalweg.web.site.designer.state import PANELS
 from thalweg.web.words import MINUS, NBSP, fixed, whole
 
@@ -39,12 +40,13 @@ def content(
         "final": fixed(own.seen.final_loss),
         "interval": f"{fixed(trust.interval[0])} to {fixed(trust.interval[1])}" if trust else "",
         "trust": trust,
+        "reason": trust.reason.replace("+-", "\N{PLUS-MINUS SIGN}").replace(" %", f"{NBSP}%") if trust else "",
         "picture": charts.picture(state, own, rivals, points),
         "compared": _compared(own, rivals),
         "missing": missing,
         "panels": [(key, name, state.at(panel=key)) for key, name in PANELS.items()],
         "points": points,
-        "off": f"{100 * points.off:.1g}{NBSP}%" if points.off else "",
+        "off": _distance(fitted, state, own, points),
         "rate": charts.rate,
         "whole": whole,
         "form": [],
@@ -55,7 +57,7 @@ def content(
         "take": "",
     }
     if state.panel == "form" and shown["family"]:
-        shown["form"] = fields.form(state.schedule)
+        shown["form"] = fields.form(state.schedule, state.steps)
     if state.panel == "export":
         shown["snippets"] = export.snippets(state.schedule, state.steps)
     if shown["best"] is not None:
@@ -72,8 +74,19 @@ def content(
     return shown
 
 
+def _distance(fitted: Fitted, state: State, own: Outlook, points: Points) -> str:
+    """How far the points are from the schedule they stand for; empty where they are it."""
+    if not points.off or state.panel != "points":
+        return ""
+    theirs = as_schedule(points.steps, points.rates, state.steps)
+    change = fitted.law.final_loss(theirs, state.steps) - own.seen.final_loss
+    near = f"within {100 * points.off:.1g}{NBSP}% of the peak"
+    return f"{near}, their final loss is {_signed(change)} from its own"
+
+
 def _signed(value: float, places: int = 4) -> str:
-    return f"{value:+.{places}f}".replace("-", MINUS)
+    """With its sign, which a zero has not."""
+    return f"{value:+.{places}f}".replace("-", MINUS) if round(value, places) else fixed(0.0, places)
 
 
 def _compared(own: Outlook, rivals: Mapping[str, Outlook]) -> Table:
@@ -91,11 +104,10 @@ def _compared(own: Outlook, rivals: Mapping[str, Outlook]) -> Table:
         trust = one.seen.trust
         interval = f"{fixed(trust.interval[0], 3)} to {fixed(trust.interval[1], 3)}" if trust else ""
         gap, between = own.above(one)
-        ends = f"{_signed(between[0])} to {_signed(between[1])}" if between else ""
+        same = between is None or not any(round(end, 4) for end in between)
+        ends = "" if same else f"{_signed(between[0])} to {_signed(between[1])}"
         level = {"level": trust.level, "reason": ""} if trust else ""
         name = {"key": charts.COLOURS[key], "name": one.name}
-        other = key != "yours"
-        rows.append(
-            (name, fixed(one.seen.final_loss), interval, _signed(gap) if other else "", ends if other else "", level)
-        )
+        against = (_signed(gap), ends) if key != "yours" else ("", "")
+        rows.append((name, fixed(one.seen.final_loss), interval, *against, level))
     return Table("Predicted final losses in nats per token", columns, rows)

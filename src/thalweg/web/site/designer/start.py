@@ -104,10 +104,16 @@ class Start:
         upload = self.desk.upload(name)
         found = self.desk.curves(name)
         chosen = request.query_params.getlist("train") or list(found)
-        content = {"curves": name, "source": "the example" if name == EXAMPLE else upload.names}
-        content |= {"rows": [_row(curve) for curve in found.values()], "chosen": chosen, "laws": list(LAWS)}
-        content |= {"law": request.query_params.get("law", "multi-power"), "methods": METHODS}
-        return reply(request, "site/designer_curves.html", problem="", **content)
+        content: dict[str, Any] = {
+            "curves": name,
+            "source": "the example" if name == EXAMPLE else upload.names,
+            "rows": [_row(curve) for curve in found.values()],
+            "chosen": chosen,
+            "laws": list(LAWS),
+            "law": request.query_params.get("law", "multi-power"),
+            "methods": METHODS,
+        }
+        return reply(request, "site/designer_curves.html", **content)
 
     def of_runs(self, request: Request) -> Response:
         """The curves of chosen runs become an upload, which the address names from then on."""
