@@ -15,6 +15,7 @@ from thalweg.errors import InputError
 from thalweg.laws.budget import published
 from thalweg.laws.budget.compute import Budget, state_memory
 from thalweg.laws.budget.costs import TradeOff
+from thalweg.laws.budget.curves import SizeCurve
 from thalweg.laws.budget.plan import RunPlan
 from thalweg.laws.budget.quantities import quantity_text
 from thalweg.laws.budget.rates import Estimate
@@ -57,7 +58,8 @@ def plan_configured(
         constraints = replace(constraints, tokens=None)
     elif constraints.params is not None and constraints.tokens is not None:
         raise InputError("budget, params and tokens are all given: the third follows from two, leave one out")
-    found, best = _searched(law, flops, constraints, unique)
+    found, free = _searched(law, flops, constraints, unique)
+    best = float(free.config["params"])
     config = found.config
     size, tokens = float(config["params"]), float(config["tokens"])
     own_rate = config.get("learning_rate")
@@ -90,14 +92,12 @@ def plan_configured(
         size, tokens, context, batch, steps, rate, made.spec, made.warmup, unique, epochs, tokens,
         Estimate(found.loss, found.low, found.high), Estimate(best, best, best), flops, budget.hours(flops),
         budget.cost(flops), memory, devices, _rows(found, flops, context), tuple(warnings), tuple(missing),
-        tuple(origins),
+        tuple(origins), _curve(free), None,
     )  # fmt: skip
 
 
-def _searched(
-    law: ConfigurationLaw, flops: float, constraints: Constraints, unique: float | None
-) -> tuple[Plan, float]:
-    """The plan under the constraints, and the size that it would have without."""
+def _searched(law: ConfigurationLaw, flops: float, constraints: Constraints, unique: float | None) -> tuple[Plan, Plan]:
+    """The plan under the constraints, and without any on the size."""
     from thalweg.laws.configuration import plan
 
     tune = [name for name in TUNED if name in law.table.numbers]
@@ -116,7 +116,13 @@ def _searched(
         size = best / math.sqrt(constraints.overtrain)
     if flops / 6 / (size or best) > most:
         size = flops / 6 / most
-    return (free, best) if size is None else (plan(law, budget=flops, tune=tune, fixed={"params": size}), best)
+    return (free if size is None else plan(law, budget=flops, tune=tune, fixed={"params": size})), free
+
+
+def _curve(free: Plan) -> SizeCurve:
+    """Loss over size, all else at the unconstrained plan's."""
+    rows = sorted((float(c.value), c.loss, c.low, c.high) for c in free.trade_offs["params"])
+    return SizeCurve(*zip(*rows, strict=True))
 
 
 def _warmup(config: Mapping[str, object]) -> int:

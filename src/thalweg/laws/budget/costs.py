@@ -18,7 +18,7 @@ from thalweg.laws.budget.quantities import quantity_text
 from thalweg.laws.budget.search import Data
 from thalweg.laws.budget.sizes import LEVELS, SizeLaw, loss_at
 
-__all__ = ["TradeOff", "choice_rows", "epoch_curve", "groups", "straying_rows"]
+__all__ = ["TradeOff", "choice_rows", "groups", "straying_rows"]
 
 SIZE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 LENGTHS = (0.5, 1.0, 2.0, 4.0)
@@ -87,25 +87,6 @@ def choice_rows(law: SizeLaw, size: float, tokens: float, data: Data, most: floa
         )
         for k, (choice, words, n, d, same) in enumerate(wanted)
     ]
-
-
-def epoch_curve(law: SizeLaw, size: float, tokens: float, data: Data) -> dict[str, np.ndarray]:
-    """Predicted loss against epochs over the data at hand.
-
-    Returns:
-        ``epochs``; ``budget``, at the plan's FLOPs, where the model shrinks as epochs grow; ``size``, at the plan's
-        size, where FLOPs grow; ``fresh``, at the plan's size if every token were new.
-    """
-    unique = data.unique or tokens
-    epochs = np.geomspace(min(1.0, tokens / unique), max(64.0, 2 * tokens / unique), 160)
-    d = epochs * unique
-    drawn = law.draws()[:1]
-    return {
-        "epochs": epochs,
-        "budget": loss_at(drawn, size * tokens / d, data.fresh(d))[0],
-        "size": loss_at(drawn, np.full_like(d, size), data.fresh(d))[0],
-        "fresh": loss_at(drawn, np.full_like(d, size), d)[0],
-    }
 
 
 def straying_rows(rate: float, batch: int | None, context: int) -> list[TradeOff]:

@@ -18,6 +18,7 @@ from thalweg.errors import InputError
 from thalweg.laws.budget import published
 from thalweg.laws.budget.compute import Budget, state_memory
 from thalweg.laws.budget.costs import TradeOff, choice_rows, straying_rows
+from thalweg.laws.budget.curves import EpochCurves, SizeCurve, epoch_curves, size_curve
 from thalweg.laws.budget.own import OwnLaws
 from thalweg.laws.budget.rates import Estimate
 from thalweg.laws.budget.reasons import Origin, beyond, missing, origins, repetition
@@ -57,6 +58,8 @@ class RunPlan:
         warnings: what lies outside the laws' ranges.
         missing: what no law said.
         origins: laws used.
+        sizes: loss over model size at the plan's FLOPs.
+        by_epochs: loss against epochs, or None.
     """
 
     params: float
@@ -81,6 +84,8 @@ class RunPlan:
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
     origins: tuple[Origin, ...]
+    sizes: SizeCurve
+    by_epochs: EpochCurves | None
 
 
 def plan_run(
@@ -150,7 +155,8 @@ def plan_run(
         chosen.params, tokens, context, batch, steps, rate, schedule, warmup, unique, epochs,
         float(data.fresh(np.array(tokens))), loss, Estimate(chosen.best, chosen.low, chosen.high), flops,
         budget.hours(flops), budget.cost(flops), memory, devices, tuple(rows), tuple(warnings), unsaid,
-        origins(law, rates, data, own),
+        origins(law, rates, data, own), size_curve(law, flops, chosen.params, chosen.best, data),
+        epoch_curves(law, chosen.params, tokens, data),
     )  # fmt: skip
 
 
