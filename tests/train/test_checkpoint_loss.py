@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from thalweg.cli import main
 from thalweg.errors import InputError
@@ -14,6 +16,7 @@ from thalweg.runs import Run
 from thalweg.train.averaging import average_checkpoints, sma
 from thalweg.train.checkpoint_loss import average_and_newest, validation_losses
 from thalweg.train.loop import train
+from thalweg.train.shards import write_shards
 
 
 @pytest.fixture
@@ -35,6 +38,23 @@ def test_newest_is_the_record_of_the_run_and_the_average_between_its_parts(run: 
     assert main(["average", *map(str, folders), "--out", str(tmp_path / "mean"), "--evaluate"]) == 0
     said = f"validation loss {found['average']:.4f} nats/token; newest checkpoint alone {found['newest']:.4f}"
     assert said in capsys.readouterr().out
+
+
+def test_split_weights_are_averaged_like_whole_ones(run: Run, tmp_path: Path, capsys):
+    """The last checkpoint, written anew as one process writes split weights."""
+    whole = sorted((run.folder / "checkpoints").glob("step-*"))
+    split = tmp_path / "run" / "split" / "step-00000006"
+    weights = load_file(whole[-1] / "model.safetensors")
+    write_shards(split, {f"model/{name}": tensor for name, tensor in weights.items()}, alone=True)
+    means = [average_checkpoints([whole[0], last], sma(2)) for last in (whole[-1], split)]
+    assert all(torch.equal(means[0][name], means[1][name]) for name in means[0])
+    assert main(["average", str(whole[0]), str(split), "--out", str(tmp_path / "mean"), "--evaluate"]) == 0
+    said = f"newest checkpoint alone {run.records('val_loss')[-1]['val_loss']:.4f}"
+    assert said in capsys.readouterr().out
+    for path in (split / "shards").glob("*.distcp"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"cannot be read \(shards"):
+        average_checkpoints([whole[0], split], sma(2))
 
 
 def test_refuses(run: Run, tmp_path: Path):

@@ -21,7 +21,7 @@ def average(
     Parameters
     ----------
     checkpoints
-        Checkpoint folders (…/checkpoints/step-00000100) or .safetensors files.
+        Checkpoint folders (…/checkpoints/step-00000100; of split weights too) or .safetensors files.
     out
         Folder for the average.
     kind

@@ -124,7 +124,7 @@ def find(folder: Path, recipe: Path | None) -> tuple[int | None, Path, Path, Rec
         run = Run.open(folder.resolve().parent.parent)
     if run is None and recipe is None:
         raise InputError(f"{folder} lies in no run: say model and data with --recipe RECIPE.toml")
-    if not (where / "config.json").exists() and not (where / "model.safetensors").exists():
+    if not any((where / name).exists() for name in ("config.json", "model.safetensors", "shards")):
         raise InputError(f"{where} holds no model.safetensors: name a run folder, a checkpoint folder or a model's")
     tail = where.name.partition("step-")[2]
     chosen = load_recipe(recipe) if recipe is not None else Recipe.from_dict(run.recipe)  # pyrefly: ignore

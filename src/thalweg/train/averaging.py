@@ -25,8 +25,9 @@ from torch import Tensor
 from thalweg.errors import InputError, suggest
 from thalweg.files import sync_folder
 from thalweg.train.online_ema import OnlineEMA
+from thalweg.train.shards import SHARDS, SavedShards
 
-__all__ = ["OnlineEMA", "average_checkpoints", "average_weights", "ema", "sma", "wma"]
+__all__ = ["OnlineEMA", "average_checkpoints", "average_weights", "ema", "saved_weights", "sma", "wma"]
 
 
 def _count(k: int) -> int:
@@ -137,13 +138,24 @@ class _Saved(Mapping[str, Tensor]):
         return len(self.names)
 
 
+def saved_weights(path: Path) -> Mapping[str, Tensor]:
+    """The weights in a checkpoint folder or a safetensors file, each tensor read when it is asked for.
+
+    Raises:
+        InputError: what is there is absent or damaged.
+    """
+    if (path / SHARDS).is_dir() and not (path / "model.safetensors").exists():
+        return SavedShards(path)
+    return _Saved(path / "model.safetensors" if path.is_dir() else path)
+
+
 def average_checkpoints(
     paths: Sequence[str | Path], weights: Sequence[float], *, out: str | Path | None = None
 ) -> dict[str, Tensor]:
     """The weighted mean of saved checkpoints; memory of about two models, however many there are.
 
     Args:
-        paths: checkpoint folders with ``model.safetensors``, or safetensors files, oldest first.
+        paths: checkpoint folders (of split weights too), or safetensors files, oldest first.
         weights: one weight a checkpoint, summing to 1: ``sma(k)``, ``ema(k)`` or ``wma(k)``.
         out: a safetensors file to write the mean to, all or nothing.
 
@@ -151,8 +163,7 @@ def average_checkpoints(
         InputError: a file that is absent, truncated or of another model, or weights as in ``average_weights``.
         OSError: ``out`` cannot be written; it then holds what it held before.
     """
-    files = [Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path) for path in paths]
-    mean = average_weights([_Saved(file) for file in files], weights)
+    mean = average_weights([saved_weights(Path(path)) for path in paths], weights)
     if out is not None:
         _save(mean, Path(out))
     return mean

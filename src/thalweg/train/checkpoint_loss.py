@@ -12,6 +12,7 @@ from torch import Tensor
 from thalweg.errors import InputError
 from thalweg.nn import LanguageModel
 from thalweg.runs import Run
+from thalweg.train.averaging import saved_weights
 from thalweg.train.recipe import Recipe
 from thalweg.train.setup import pick_device, prepare, window_losses
 
@@ -59,5 +60,5 @@ def average_and_newest(average: str | Path, newest: str | Path, *, device: str =
     """
     folder = Path(newest).resolve()
     run = Run.open(folder.parent.parent)
-    states = {"average": load_file(average), "newest": load_file(folder / "model.safetensors")}
+    states = {"average": load_file(average), "newest": saved_weights(folder)}
     return validation_losses(run, states, device=device)

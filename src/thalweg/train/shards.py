@@ -9,7 +9,7 @@ One process, or any number of them, reads either kind and goes on (``place_all``
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from thalweg.errors import InputError
 from thalweg.optim.sharding import is_sharded
 
-__all__ = ["SHARDS", "likes", "place_all", "read_shards", "unique_names", "write_shards"]
+__all__ = ["SHARDS", "SavedShards", "likes", "place_all", "read_shards", "unique_names", "write_shards"]
 
 SHARDS = "shards"
 
@@ -52,20 +52,44 @@ def read_shards(folder: Path, prefix: str, like: dict[str, Tensor], *, alone: bo
     Raises:
         InputError: files are missing or damaged.
     """
-    try:
-        listed = dcp.FileSystemReader(folder / SHARDS).read_metadata().state_dict_metadata
-        made: dict[str, Tensor] = {}
-        for path, kept in listed.items():
+    made: dict[str, Tensor] = {}
+    with _readable(folder), _quiet():
+        for path, kept in dcp.FileSystemReader(folder / SHARDS).read_metadata().state_dict_metadata.items():
             if path.startswith(prefix) and isinstance(kept, TensorStorageMetadata):
                 made[path] = place(torch.empty(kept.size, dtype=kept.properties.dtype), _namesake(path, like))
-        with _quiet():
-            dcp.load(made, storage_reader=dcp.FileSystemReader(folder / SHARDS), no_dist=alone)
-    except (Exception, dcp.api.CheckpointException) as error:  # that wraps what goes wrong in readers
-        raise InputError(
-            f"checkpoint {folder} cannot be read ({SHARDS}: {type(error).__name__}); delete it to resume from an "
-            "older one"
-        ) from None
+        dcp.load(made, storage_reader=dcp.FileSystemReader(folder / SHARDS), no_dist=alone)
     return {path.removeprefix(prefix): tensor for path, tensor in made.items()}
+
+
+class SavedShards(Mapping[str, Tensor]):
+    """The weights of a checkpoint of split ones, by name; each is put together when it is asked for.
+
+    Args:
+        folder: of the checkpoint.
+
+    Raises:
+        InputError: files are missing or damaged, when made and when read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with _readable(folder):
+            self._kept = dcp.FileSystemReader(folder / SHARDS).read_metadata().state_dict_metadata
+        self._names = [path.removeprefix("model/") for path in self._kept if path.startswith("model/")]
+
+    def __getitem__(self, name: str) -> Tensor:
+        kept = self._kept[f"model/{name}"]
+        assert isinstance(kept, TensorStorageMetadata)
+        made = {f"model/{name}": torch.empty(kept.size, dtype=kept.properties.dtype)}
+        with _readable(self.folder), _quiet():
+            dcp.load(made, storage_reader=dcp.FileSystemReader(self.folder / SHARDS), no_dist=True)
+        return made[f"model/{name}"]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def place(whole: Tensor, like: Tensor | None) -> Tensor:
@@ -92,6 +116,18 @@ def likes(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
             fresh = base.rules[group["rule"]].state(p, group)
             found |= {f"state/{key}/{name}": tensor for name, tensor in fresh.items()}
     return found
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """What goes wrong in readers, as one sentence."""
+    try:
+        yield
+    except (Exception, dcp.api.CheckpointException) as error:  # that wraps what the readers raise
+        raise InputError(
+            f"checkpoint {folder} cannot be read ({SHARDS}: {type(error).__name__}); delete it to resume from an "
+            "older one"
+        ) from None
 
 
 @contextmanager
