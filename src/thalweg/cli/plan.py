@@ -123,14 +123,12 @@ def _own(files: list[Path], context: int) -> OwnLaws:
     """The laws of the files, joined."""
     from thalweg.errors import InputError
     from thalweg.laws.budget import OwnLaws, read_law
-    from thalweg.laws.budget.own import read_rates, read_sizes
+    from thalweg.laws.budget.own import read_table
 
     found = OwnLaws()
     for path in files:
         if path.suffix.lower() == ".csv":
-            head = _text(path).splitlines()[:1]
-            names = [name.strip() for name in head[0].split(",")] if head else []
-            more = OwnLaws(rates=read_rates(path, context)) if "lr" in names else OwnLaws(sizes=read_sizes(path))
+            more = read_table(_text(path), f"table {str(path)!r}", context)
         else:
             more = read_law(_text(path), str(path), weights=path.with_suffix(".safetensors"))
         try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from thalweg.errors import InputError, suggest
 
-__all__ = ["read_columns"]
+__all__ = ["columns_of", "read_columns"]
 
 
 def read_columns(
@@ -39,31 +39,38 @@ def read_columns(
         raise InputError(f"table {str(path)!r} does not exist: give a CSV file with a header") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"table {str(path)!r} cannot be read as text ({error}): give a CSV file") from None
+    return columns_of(text, f"table {str(path)!r}", numbers, names=names)
+
+
+def columns_of(
+    text: str, source: str, numbers: Sequence[str], *, names: Sequence[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """The named columns of a CSV's text; ``source`` begins the sentences of refusal. See `read_columns`."""
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     header = [name.strip() for name in reader.fieldnames or ()]
     reader.fieldnames = header
     for name in (*numbers, *names):
         if name not in header:
-            raise InputError(f"table {str(path)!r} has no column {name!r}: {suggest(name, header)}")
+            raise InputError(f"{source} has no column {name!r}: {suggest(name, header)}")
     found: dict[str, list[float]] = {name: [] for name in numbers}
     words: dict[str, list[str]] = {name: [] for name in names}
     for row in reader:
         for name in numbers:
-            found[name].append(_number(path, reader.line_num, name, row[name]))
+            found[name].append(_number(source, reader.line_num, name, row[name]))
         for name in names:
             if not (row[name] or "").strip():
-                raise InputError(f"table {str(path)!r} line {reader.line_num}: column {name!r} is empty")
+                raise InputError(f"{source} line {reader.line_num}: column {name!r} is empty")
             words[name].append(row[name].strip())
     if not any(found.values()):
-        raise InputError(f"table {str(path)!r} has a header and no rows")
+        raise InputError(f"{source} has a header and no rows")
     return {name: np.array(column) for name, column in found.items()}, words
 
 
-def _number(path: Path, line: int, column: str, cell: str | None) -> float:
+def _number(source: str, line: int, column: str, cell: str | None) -> float:
     try:
         value = float(cell or "")
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"table {str(path)!r} line {line}: column {column!r} is {cell!r}, no finite number")
+        raise InputError(f"{source} line {line}: column {column!r} is {cell!r}, no finite number")
     return value

@@ -17,13 +17,14 @@ from thalweg.errors import InputError
 from thalweg.laws.budget.rates import RateLaw, fit_rates
 from thalweg.laws.budget.sizes import SizeLaw
 from thalweg.laws.chinchilla_size import ChinchillaSize, SizeTable
+from thalweg.laws.columns import columns_of
 from thalweg.laws.reuse import ReuseLaw
 
 if TYPE_CHECKING:
     from thalweg.laws.configuration import ConfigurationLaw
     from thalweg.laws.law import Law
 
-__all__ = ["OwnLaws", "fit_sizes", "read_law", "read_rates", "read_sizes"]
+__all__ = ["OwnLaws", "fit_sizes", "read_law", "read_table"]
 
 KINDS = "chinchilla-size, configuration, reuse, or a law of curves"
 SAMPLES = 60  # bootstrap samples of a table of runs
@@ -112,16 +113,27 @@ def _written(text: str, source: str) -> SizeLaw:
     return SizeLaw("own law of size and data", law, source, about)
 
 
-def read_sizes(path: Path) -> SizeLaw:
-    """A law fitted to a CSV of final losses: columns params, tokens, loss.
+def read_table(text: str, source: str, context: int) -> OwnLaws:
+    """A law fitted to a CSV: of size and data from columns params, tokens, loss; of rates from params, tokens, lr, batch.
+
+    Args:
+        text: of the table. With a column lr each row has the best values found for a size and an amount of data; batch,
+            in sequences, may be missing.
+        source: its name, for sentences.
+        context: tokens a sequence, by which the batch becomes tokens.
 
     Raises:
-        InputError: what `read_columns` or the fit refuses.
+        InputError: a missing column, a cell that is no number (with its line), or what the fit refuses.
     """
-    from thalweg.laws.columns import read_columns
-
-    columns, _ = read_columns(path, ("params", "tokens", "loss"))
-    return fit_sizes(SizeTable(columns["params"], columns["tokens"], columns["loss"]), str(path))
+    names = [name.strip() for name in (text.splitlines() or [""])[0].split(",")]
+    if "lr" not in names:
+        columns, _ = columns_of(text, source, ("params", "tokens", "loss"))
+        return OwnLaws(sizes=fit_sizes(SizeTable(columns["params"], columns["tokens"], columns["loss"]), source))
+    wanted = ("params", "tokens", "lr", *(("batch",) if "batch" in names else ()))
+    columns, _ = columns_of(text, source, wanted)
+    sizes, tokens, rates = (columns[name].tolist() for name in ("params", "tokens", "lr"))
+    batches = (columns["batch"] * context).tolist() if "batch" in columns else None
+    return OwnLaws(rates=fit_rates(sizes, tokens, rates, batches, source=source))
 
 
 def fit_sizes(table: SizeTable, source: str) -> SizeLaw:
@@ -161,23 +173,3 @@ def fit_sizes(table: SizeTable, source: str) -> SizeLaw:
         covariance=np.cov(np.array(drawn).T) if enough else None,
         spread=spread if enough else 0.0,
     )
-
-
-def read_rates(path: Path, context: int) -> RateLaw:
-    """A law of rate and batch from a CSV of best values: columns params, tokens, lr, and batch (sequences) if there.
-
-    Args:
-        path: of the table, a size and an amount of data a row.
-        context: tokens a sequence, by which the batch becomes tokens.
-
-    Raises:
-        InputError: what `read_columns` or the fit refuses.
-    """
-    from thalweg.laws.columns import read_columns
-
-    columns, _ = read_columns(path, ("params", "tokens", "lr"))
-    batches = None
-    if "batch" in path.read_text(encoding="utf-8-sig").splitlines()[0]:
-        batches = (read_columns(path, ("batch",))[0]["batch"] * context).tolist()
-    sizes, tokens, rates = (columns[name].tolist() for name in ("params", "tokens", "lr"))
-    return fit_rates(sizes, tokens, rates, batches, source=str(path))
