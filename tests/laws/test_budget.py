@@ -226,7 +226,7 @@ def test_losses_of_draws_are_the_form():
         ('{"law": "chinchilla-size", "format": 1, "params": {"E": 1}}', "no chinchilla-size law"),
         (ChinchillaSize(1.0, 0.0, 0.3, 2.0, 0.3).to_json(), "no best size"),
         ('{"law": "reuse", "format": 1, "params": {"form": "cubic"}}', "no law of data reuse"),
-        ('{"law": "configuration", "format": 1}', "no saved configuration law"),
+        ('{"law": "configuration"}', "no saved configuration law"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )

@@ -5,6 +5,7 @@ Source: our own; the shape of the model is a usual one (depth about width / 100)
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -18,8 +19,16 @@ STEP = 64  # widths are multiples of it
 
 
 def plan_dict(plan: RunPlan) -> dict[str, Any]:
-    """The plan as nested dicts, lists and numbers; what is unknown is None."""
-    return asdict(plan)
+    """The plan as nested dicts, lists and numbers, ready for JSON; what is unknown or infinite is None."""
+    return {name: _plain(value) for name, value in asdict(plan).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def model_shape(params: float) -> tuple[int, int, int]:

@@ -114,7 +114,7 @@ def _written(text: str, source: str) -> SizeLaw:
 
 
 def read_table(text: str, source: str, context: int) -> OwnLaws:
-    """A law fitted to a CSV: of size and data from columns params, tokens, loss; of rates from params, tokens, lr, batch.
+    """A law fitted to a CSV: of size and data (params, tokens, loss), or of rates (params, tokens, lr, batch).
 
     Args:
         text: of the table. With a column lr each row has the best values found for a size and an amount of data; batch,
