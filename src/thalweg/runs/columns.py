@@ -80,12 +80,10 @@ class LogColumns:
     Attributes:
         events: starts and ends of attempts, in order.
         truncated: bytes of an unfinished last line, left out.
-        version: changes whenever ``refresh`` found something new.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.version = 0
         self._lock = RLock()
         self._clear()
 
@@ -104,6 +102,11 @@ class LogColumns:
         """Names of the metrics, in the order they first appeared."""
         with self._lock:
             return tuple(self._metrics)
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """Equal for equal content of one log: which file, how much of it was read."""
+        return (self._file, self._offset, self._seen)
 
     @property
     def records(self) -> int:
@@ -130,7 +133,6 @@ class LogColumns:
             except FileNotFoundError:
                 had = self._file is not None
                 self._clear()
-                self.version += had
                 return had
             try:
                 return self._read_on(handle)
@@ -139,15 +141,13 @@ class LogColumns:
 
     def _read_on(self, handle: int) -> bool:
         found = os.fstat(handle)
-        before = (self._offset, self.truncated, self._file)
+        before = (self.state, self.truncated)
         if self._file is not None and not self._continues(handle, found):
             self._clear()
         self._file = (found.st_dev, found.st_ino)
         while self._take(handle, found.st_size):
             pass
-        changed = before != (self._offset, self.truncated, self._file)
-        self.version += changed
-        return changed
+        return before != (self.state, self.truncated)
 
     def _continues(self, handle: int, found: os.stat_result) -> bool:
         same = (found.st_dev, found.st_ino) == self._file and found.st_size >= self._offset

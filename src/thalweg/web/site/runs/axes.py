@@ -71,10 +71,9 @@ def axis_of(values: Sequence[np.ndarray], *, log: bool, pad: float = 0.0) -> Axi
     """The axis that shows all finite values (on a logarithmic one: those above 0), widened by a share ``pad``."""
     lows, highs = [], []
     for array in values:
-        shown = array[np.isfinite(array) & (array > 0)] if log else array[np.isfinite(array)]
-        if len(shown):
-            lows.append(float(shown.min()))
-            highs.append(float(shown.max()))
+        if found := _extremes(array, above=0.0 if log else -np.inf):
+            lows.append(found[0])
+            highs.append(found[1])
     low, high = (min(lows), max(highs)) if lows else (1.0, 10.0) if log else (0.0, 1.0)
     low, high = max(low, -LIMIT), min(high, LIMIT)
     if log:
@@ -84,6 +83,17 @@ def axis_of(values: Sequence[np.ndarray], *, log: bool, pad: float = 0.0) -> Axi
     tiny = 1e-12 * max(abs(low), abs(high))
     room = pad * (high - low) if high - low > tiny else 0.05 * abs(high) or 0.5
     return Axis(low - room, high + room)
+
+
+def _extremes(array: np.ndarray, above: float) -> tuple[float, float] | None:
+    """Lowest and highest finite value above a bound; without a copy where all are such values."""
+    if not len(array):
+        return None
+    low, high = float(array.min()), float(array.max())
+    if not (low > above and high < np.inf):  # nan passes neither
+        kept = array[np.isfinite(array) & (array > above)]
+        return (float(kept.min()), float(kept.max())) if len(kept) else None
+    return low, high
 
 
 def written(values: Sequence[float]) -> list[str]:

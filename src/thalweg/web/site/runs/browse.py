@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 
 from thalweg.errors import InputError, suggest
 from thalweg.runs.index import RunSummary
-from thalweg.web.site.runs.view import show_address
-from thalweg.web.words import significant, whole
+from thalweg.web.site.runs.series import said
+from thalweg.web.site.runs.view import MOST_RUNS, show_address
+from thalweg.web.words import whole
 
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
@@ -81,6 +82,7 @@ def browse(shelf: Shelf, sparks: Sparks, query: QueryParams) -> dict[str, Any]:
     return {
         "asked": asked,
         "root": shelf.root,
+        "most": MOST_RUNS,
         "exists": shelf.root.is_dir(),
         "total": len(runs),
         "found": len(found),
@@ -111,19 +113,13 @@ def _row(run: RunSummary, shelf: Shelf, sparks: Sparks) -> dict[str, Any]:
     return {
         "run": run,
         "address": show_address(run.path),
-        "loss": _loss(run),
+        "loss": "" if run.loss is None else said(run.loss),
         "done": whole(run.steps_done),
-        "steps": "?" if run.steps is None else whole(run.steps),
+        "steps": "" if run.steps == run.steps_done else f" of {'?' if run.steps is None else whole(run.steps)}",
         "share": min(1.0, run.steps_done / run.steps) if run.steps else None,
         "created": run.created[:16].replace("T", " "),
         "spark": sparks.path(log) if log else "",
     }
-
-
-def _loss(run: RunSummary) -> str:
-    if run.loss is None:
-        return ""
-    return significant(run.loss) if abs(run.loss) < float("inf") else str(run.loss)
 
 
 def _numbers(page: int, pages: int) -> list[int]:

@@ -123,12 +123,13 @@ def chart(
         style: CSS classes of the picture.
     """
     named = [line for line in lines if line.name]
-    room = 12 + max((min(len(line.name), 24) for line in named), default=0) * LETTER + (8 if named else 0)
+    room = 12 + max((min(len(line.name), 24) for line in named), default=0) * 1.15 * LETTER + (8 if named else 0)
     shown = y.numbers(max(3, round((size[1] - 72) / 42)))
-    left, top = 16 + LETTER * max((len(label) for _, label in shown), default=3), 26.0
-    width, height = size[0] - left - room, size[1] - top - 46
+    left, top = 16 + LETTER * max((len(label) for _, label in shown), default=3), 26.0 if labels[1] else 8.0
+    width, height = size[0] - left - room, size[1] - top - (46 if labels[0] else 24)
     inside, around = _frame(x, y, width, height, left, top)
     tails: list[tuple[Line, float]] = []
+    averages: list[str] = []
     for line in lines:
         faint = " faint" if line.smooth is not None else ""
         path, kept = line_path(line, line.y, x, y, width, height)
@@ -136,7 +137,7 @@ def chart(
         last = line.y
         if line.smooth is not None:
             path, _ = line_path(line, line.smooth, x, y, width, height)
-            inside.append(f'<path class="line smooth {line.style}" d="{path}"/>')
+            averages.append(f'<path class="line smooth {line.style}" d="{path}"/>')
             last = line.smooth
         inside += _marks(kept, line.style, height)
         if line.name and len(kept.index):
@@ -145,9 +146,11 @@ def chart(
     for (line, _), at in zip(tails, ends([at for _, at in tails], 15, 6, height - 2), strict=True):
         short = line.name if len(line.name) <= 24 else f"…{line.name[-23:]}"
         around.append(text(left + width + 8, top + at + 4, short, f"head {line.style}"))
+    inside += averages
     around.append(text(left + width / 2, top + height + 38, labels[0], "name", "middle"))
     around.append(text(0 if left < 60 else left - 50, 12, labels[1], "name"))
     box = f'x="{number(left)}" y="{number(top)}" width="{number(width)}" height="{number(height)}"'
-    frame = f'<svg class="frame" {box}>{"".join(inside)}</svg>'
+    many = " many" if len(lines) > 1 else ""
+    frame = f'<svg class="frame{many}" {box}>{"".join(inside)}</svg>'
     where = " ".join(number(side) for side in (left, top, width, height))
     return picture(*size, about, [frame, *around], style, where)

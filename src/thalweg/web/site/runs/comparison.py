@@ -18,13 +18,15 @@ from thalweg.web.site.runs.chart import styles
 from thalweg.web.site.runs.plots import Named, figure
 from thalweg.web.site.runs.series import across, metrics_of, read_series, title, tokens_per_step
 from thalweg.web.site.runs.show import recipe_of
-from thalweg.web.site.runs.view import ACROSS, MOST_RUNS, View, show_address
+from thalweg.web.site.runs.view import ACROSS, MOST_RUNS, SPANS, View, show_address
 from thalweg.web.words import fixed, significant, whole
 
 if TYPE_CHECKING:
     from thalweg.web.site.runs.shelf import Shelf
 
 __all__ = ["comparison"]
+
+DENSE = 300  # records from which on a comparison averages unless told otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def comparison(shelf: Shelf, asked: Sequence[str], view: View) -> dict[str, Any]
     names = list(dict.fromkeys(name for run in read for name in metrics_of(run.columns, run.tokens)))
     metric = view.metric or ("loss" if "loss" in names or not names else names[0])
     view = replace(view, metric=metric)
+    if view.smooth is None:
+        view = replace(view, smooth=_span(read, metric))
     labels = _labels([run.path for run in read])
     drawn = [
         Named(label, number, read_series(run.columns, metric, x=view.x, tokens=run.tokens))
@@ -98,6 +102,15 @@ def _read(shelf: Shelf, path: str, problems: list[str]) -> _Read | None:
         return None
     recipe = recipe_of(shelf, folder)
     return _Read(path, true_status(folder, state["status"]), recipe, columns, tokens_per_step(recipe))
+
+
+def _span(read: Sequence[_Read], metric: str) -> float:
+    """Steps to average over unless the address says: none for a few records, else about a fortieth of the longest."""
+    steps = [read_series(run.columns, metric, x="steps", tokens=run.tokens).steps for run in read]
+    longest = max(steps, key=len, default=np.empty(0))
+    if len(longest) < DENSE:
+        return 0.0
+    return max((span for span in SPANS if span <= (longest[-1] - longest[0]) / 40), default=SPANS[0])
 
 
 def _drawable(run: _Read, metric: str, x: str, problems: list[str]) -> bool:

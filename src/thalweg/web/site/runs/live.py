@@ -40,12 +40,12 @@ class Look:
     """A run at one moment.
 
     Attributes:
-        version: of its log's columns.
+        log: what of its log was read, as ``LogColumns.state``.
         step: last logged step, None before the first.
         end: the sentence that says why nothing more will come; empty while more may.
     """
 
-    version: int
+    log: tuple[object, ...]
     step: int | None
     end: str
 
@@ -73,12 +73,12 @@ def look(shelf: Shelf, path: str) -> Look:
         columns = shelf.columns(path, folder)
     except (HTTPException, InputError, OSError) as error:
         gone = not shelf.holds(shelf.root / path)
-        return Look(0, None, ENDS["gone"] if gone else f"The run cannot be read: {error}.")
+        return Look((), None, ENDS["gone"] if gone else f"The run cannot be read: {error}.")
     steps = columns.steps()
     end = "" if status in ("running", "new") else ENDS.get(status, "")
     if status == "failed":
         end = f"The run failed: {state.get('error') or 'it left no reason'}."
-    return Look(columns.version, int(steps[-1]) if len(steps) else None, end)
+    return Look(columns.state, int(steps[-1]) if len(steps) else None, end)
 
 
 async def stream(shelf: Shelf, request: Request) -> Response:
@@ -91,12 +91,12 @@ async def stream(shelf: Shelf, request: Request) -> Response:
 
 
 async def _events(shelf: Shelf, path: str) -> AsyncIterator[str]:
-    seen: int | None = None
+    seen: tuple[object, ...] = ()
     silent = 0.0
     while True:
         now = await run_in_threadpool(look, shelf, path)
-        if now.version != seen and now.step is not None:
-            seen, silent = now.version, 0.0
+        if now.log != seen and now.step is not None:
+            seen, silent = now.log, 0.0
             yield _event("grown", {"step": now.step})
         if now.end:
             yield _event("ended", {"why": now.end})

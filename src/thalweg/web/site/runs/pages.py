@@ -14,7 +14,7 @@ from thalweg.web.site.runs.live import stream
 from thalweg.web.site.runs.shelf import Shelf
 from thalweg.web.site.runs.show import page, plot
 from thalweg.web.site.runs.sparks import Sparks
-from thalweg.web.site.runs.view import ACROSS, MOST_RUNS, View, read_view, show_address
+from thalweg.web.site.runs.view import ACROSS, SPANS, View, read_view, show_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from thalweg.web.site.settings import Settings
 
 __all__ = ["pages"]
-
-SPANS = (0, 10, 30, 100, 300, 1000, 3000, 10000, 100000)  # steps
 
 
 def pages(settings: Settings) -> list[BaseRoute]:
@@ -36,7 +34,7 @@ def pages(settings: Settings) -> list[BaseRoute]:
 
     def show(request: Request) -> Response:
         path, view = request.path_params["path"], read_view(request.query_params)
-        drawn = plot(shelf, path, view) | {"controls": _controls()}
+        drawn = plot(shelf, path, view) | {"controls": _controls(view)}
         drawn["exact"] = _exact(show_address(path), drawn["view"])
         if wants_part(request):
             return part("site/runs_show_part.html", **drawn)
@@ -44,7 +42,7 @@ def pages(settings: Settings) -> list[BaseRoute]:
 
     def compare(request: Request) -> Response:
         view = read_view(request.query_params)
-        drawn = comparison(shelf, request.query_params.getlist("run"), view) | {"controls": _controls()}
+        drawn = comparison(shelf, request.query_params.getlist("run"), view) | {"controls": _controls(view)}
         drawn["exact"] = _exact("/runs/compare", drawn["view"], drawn["paths"])
         return _answer(request, "runs_compare", drawn)
 
@@ -66,11 +64,14 @@ def pages(settings: Settings) -> list[BaseRoute]:
 def _answer(request: Request, name: str, content: dict[str, Any]) -> Response:
     if wants_part(request):
         return part(f"site/{name}_part.html", **content)
-    return reply(request, f"site/{name}.html", **content, most=MOST_RUNS)
+    return reply(request, f"site/{name}.html", **content)
 
 
-def _controls() -> dict[str, Any]:
-    return {"across": ACROSS, "spans": SPANS}
+def _controls(view: View) -> dict[str, Any]:
+    """What the form offers."""
+    spans = sorted({0.0, *SPANS, view.smooth or 0.0})
+    words = [(f"{span:g}", f"{span:,g} steps" if span else "no average") for span in spans]
+    return {"across": ACROSS, "spans": words}
 
 
 def _exact(address: str, view: View, runs: list[str] | None = None) -> str:

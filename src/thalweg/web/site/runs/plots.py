@@ -50,7 +50,7 @@ def figure(drawn: Sequence[Named], view: View, *, labels: bool) -> dict[str, Any
     across = _across(usable, view)
     moved = view.moved(across.low, across.high)
     across = _across(usable, moved)
-    lines = [_line(item, view, labels) for item in usable]
+    lines = [_line(item, moved, labels) for item in usable]
     up = axis_of([_inside(line, across) for line in lines], log=view.logy, pad=0.05)
     about = _spoken(usable, view)
     names = (ACROSS[view.x], title(view.metric))
@@ -69,6 +69,7 @@ def figure(drawn: Sequence[Named], view: View, *, labels: bool) -> dict[str, Any
         "rows": _table(usable, across, labels),
         "notes": _notes(drawn, usable, across, view),
         "empty": not any(np.isfinite(item.series.y).any() for item in usable),
+        "several": labels,
     }
 
 
@@ -77,7 +78,9 @@ def small(item: Named, metric: str) -> Markup:
     line = Line("", styles(item.number), item.series.x, item.series.y)
     across, up = axis_of([line.x], log=False), axis_of([line.y], log=False, pad=0.06)
     about = _spoken([item], View(metric))
-    return Markup(chart([line], across, up, size=(300.0, 170.0), labels=("", ""), about=about, style="chart curves"))
+    return Markup(
+        chart([line], across, up, size=(300.0, 150.0), labels=("", ""), about=about, style="chart curves small")
+    )
 
 
 def _on_axis(item: Named, log: bool) -> Named:
@@ -98,7 +101,7 @@ def _across(drawn: Sequence[Named], view: View) -> Axis:
 
 def _line(item: Named, view: View, labels: bool) -> Line:
     series = item.series
-    smooth = smoothed(series.steps, series.y, view.smooth) if view.smooth > 0 else None
+    smooth = smoothed(series.steps, series.y, view.smooth) if view.smooth else None
     return Line(item.name if labels else "", styles(item.number), series.x, series.y, smooth)
 
 
@@ -178,24 +181,28 @@ def _notes(drawn: Sequence[Named], usable: Sequence[Named], across: Axis, view: 
                 f"{start}{said} of {whole(len(y))} values, the first at step {whole(first)}; marked at the frame"
             )
         if view.logx and (left := len(whole_item.series.x) - len(item.series.x)):
-            found.append(f"{start}{whole(left)} at 0 {ACROSS[view.x]}, which a logarithmic axis has not")
-        if view.logy and (below := int((item.series.y <= 0).sum())):
             found.append(
-                f"{start}{whole(below)} not above 0, which a logarithmic axis shows as falling out of the frame"
+                f"{start}{_records(left)} at or below 0 {ACROSS[view.x]}, where a logarithmic axis has no place"
             )
+        if view.logy and (below := int((item.series.y <= 0).sum())):
+            found.append(f"{start}{_records(below)} not above 0, marked as falling out of a logarithmic axis")
     return found
+
+
+def _records(count: int) -> str:
+    return f"{whole(count)} record{'' if count == 1 else 's'}"
 
 
 def _spoken(drawn: Sequence[Named], view: View) -> str:
     said = []
     for item in drawn:
-        finite = np.flatnonzero(np.isfinite(item.series.y))
-        if len(finite):
-            x, y = item.series.x[finite], item.series.y[finite]
-            ends = f"from {significant(float(y[0]))} at {significant(float(x[0]), 6)}"
-            ends += f" to {significant(float(y[-1]))} at {significant(float(x[-1]), 6)}"
-            said.append(
-                f"{item.name} {ends}, lowest {significant(float(y.min()))}, highest {significant(float(y.max()))}"
-            )
+        x, y = item.series.x, item.series.y
+        finite = np.isfinite(y)
+        if finite.any():
+            first, last = int(finite.argmax()), len(y) - 1 - int(finite[::-1].argmax())
+            low, high = y.min(where=finite, initial=np.inf), y.max(where=finite, initial=-np.inf)
+            ends = f"from {significant(float(y[first]))} at {significant(float(x[first]), 6)}"
+            ends += f" to {significant(float(y[last]))} at {significant(float(x[last]), 6)}"
+            said.append(f"{item.name} {ends}, lowest {significant(float(low))}, highest {significant(float(high))}")
     words = f"{title(view.metric)} against {ACROSS[view.x]}: "
     return words + ("; ".join(said) if said else "no finite value") + "."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 
 from thalweg.errors import InputError
 from thalweg.runs.columns import LogColumns
+from thalweg.web.words import significant
 
-__all__ = ["SPEED", "Series", "across", "metrics_of", "read_series", "title", "tokens_per_step"]
+__all__ = ["SPEED", "Series", "across", "metrics_of", "read_series", "said", "title", "tokens_per_step"]
 
 SPEED = "tokens_per_second"
 UNITS = {
@@ -48,6 +50,11 @@ def title(metric: str) -> str:
     """A metric's name with its unit, as an axis has it; unknown ones as they were logged."""
     name, unit = UNITS.get(metric, (metric, ""))
     return f"{name} ({unit})" if unit else name
+
+
+def said(value: float) -> str:
+    """A value for the eye; what is not finite by its word."""
+    return significant(value, 5) if math.isfinite(value) else {math.inf: "inf", -math.inf: "-inf"}.get(value, "nan")
 
 
 def tokens_per_step(recipe: Mapping[str, Any]) -> int | None:

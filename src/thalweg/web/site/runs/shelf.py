@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from thalweg.errors import InputError
@@ -18,6 +20,7 @@ __all__ = ["Shelf"]
 
 LOG_BYTES = 256 * 2**20
 STREAMS = 24
+PICTURES = 400
 
 
 class Shelf:
@@ -34,6 +37,7 @@ class Shelf:
         self._log_bytes, self._streams = log_bytes, streams
         self._listing: Listing | None = None
         self._logs: OrderedDict[str, LogColumns] = OrderedDict()
+        self._pictures: OrderedDict[tuple[str, str], tuple[object, Markup]] = OrderedDict()
         self._open = 0
         self._lock = Lock()
 
@@ -107,6 +111,18 @@ class Shelf:
                     break
                 total -= held[path]
                 del self._logs[path]
+
+    def picture(self, path: str, metric: str, version: object, draw: Callable[[], Markup]) -> Markup:
+        """A small picture, drawn again only where ``version`` changed; the newest ``PICTURES`` are kept."""
+        with self._lock:
+            held = self._pictures.get((path, metric))
+        drawn = held[1] if held and held[0] == version else draw()
+        with self._lock:
+            self._pictures[path, metric] = (version, drawn)
+            self._pictures.move_to_end((path, metric))
+            while len(self._pictures) > PICTURES:
+                self._pictures.popitem(last=False)
+        return drawn
 
     @property
     def log_bytes(self) -> int:

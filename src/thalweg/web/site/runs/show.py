@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from thalweg.errors import InputError
@@ -17,9 +19,9 @@ from thalweg.runs.columns import LogColumns
 from thalweg.runs.state import read_state, true_status
 from thalweg.toml import read_toml
 from thalweg.web.site.runs.plots import Named, figure, small
-from thalweg.web.site.runs.series import across, metrics_of, read_series, title, tokens_per_step
+from thalweg.web.site.runs.series import across, metrics_of, read_series, said, title, tokens_per_step
 from thalweg.web.site.runs.view import View, show_address
-from thalweg.web.words import moment, significant, whole
+from thalweg.web.words import moment, whole
 
 if TYPE_CHECKING:
     from thalweg.web.site.runs.shelf import Shelf
@@ -81,17 +83,17 @@ def plot(shelf: Shelf, path: str, view: View) -> dict[str, Any]:
     return {
         "path": path,
         "address": show_address(path),
-        "status": status,
+        "now": status,
         "live": status in ("running", "new"),
         "error": state.get("error", ""),
         "done": done,
         "steps": state.get("steps"),
-        "last": [(title(name), significant(value, 5), value) for name, value in columns.last().items()],
+        "last": [(title(name), said(value)) for name, value in columns.last().items()],
         "metrics": [(name, title(name)) for name in _ordered(names)],
         "axes": across(columns, tokens),
         "figure": drawn,
         "view": drawn["view"],
-        "multiples": _multiples(columns, names, metric, tokens, drawn["view"], path),
+        "multiples": _multiples(shelf, columns, names, metric, tokens, drawn["view"], path),
         "unshown": max(0, len(names) - 1 - MULTIPLES),
         "events": [_event(event) for event in columns.events],
         "truncated": columns.truncated,
@@ -109,17 +111,21 @@ def recipe_of(shelf: Shelf, folder: Path) -> dict[str, Any]:
 
 
 def _multiples(
-    columns: LogColumns, names: tuple[str, ...], shown: str, tokens: int | None, view: View, path: str
+    shelf: Shelf, columns: LogColumns, names: tuple[str, ...], shown: str, tokens: int | None, view: View, path: str
 ) -> list[dict[str, Any]]:
     others = [name for name in _ordered(names) if name != shown][:MULTIPLES]
     return [
         {
             "title": title(name),
             "address": f"{show_address(path)}?{view.query(metric=name)}",
-            "svg": small(Named(name, 0, read_series(columns, name, x="steps", tokens=tokens)), name),
+            "svg": shelf.picture(path, name, columns.state, partial(_small, columns, name, tokens)),
         }
         for name in others
     ]
+
+
+def _small(columns: LogColumns, name: str, tokens: int | None) -> Markup:
+    return small(Named(name, 0, read_series(columns, name, x="steps", tokens=tokens)), name)
 
 
 def _ordered(names: tuple[str, ...]) -> list[str]:

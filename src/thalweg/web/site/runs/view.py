@@ -13,10 +13,11 @@ from thalweg.errors import InputError, suggest
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
-__all__ = ["ACROSS", "MOST_RUNS", "View", "read_view", "show_address"]
+__all__ = ["ACROSS", "MOST_RUNS", "SPANS", "View", "read_view", "show_address"]
 
 ACROSS = {"steps": "optimizer step", "tokens": "tokens read", "seconds": "seconds of training"}
 MOST_RUNS = 12
+SPANS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0, 100000.0)  # steps to average over
 MOVES = {"in": (0.25, 0.75), "out": (-0.5, 1.5), "left": (-0.5, 0.5), "right": (0.5, 1.5)}
 
 
@@ -29,7 +30,7 @@ class View:
         x: what goes across, a key of ``ACROSS``.
         logx: whether the horizontal axis is logarithmic.
         logy: whether the vertical axis is.
-        smooth: span of the exponential average in steps; 0 draws none.
+        smooth: span of the exponential average in steps; 0 draws none, None leaves it to the page.
         low: left end, None for the first record.
         high: right end, None for the last.
         go: a move of the range that was asked for, a key of ``MOVES`` or "all", and not carried out yet.
@@ -39,7 +40,7 @@ class View:
     x: str = "steps"
     logx: bool = False
     logy: bool = False
-    smooth: float = 0.0
+    smooth: float | None = None
     low: float | None = None
     high: float | None = None
     go: str = ""
@@ -62,7 +63,7 @@ class View:
         pairs = [("run", run) for run in runs]
         pairs += [("metric", view.metric)] * bool(view.metric) + [("x", view.x)] * (view.x != "steps")
         pairs += [("logx", "1")] * view.logx + [("logy", "1")] * view.logy
-        pairs += [("smooth", f"{view.smooth:g}")] * (view.smooth > 0)
+        pairs += [("smooth", f"{view.smooth:g}")] if view.smooth is not None else []
         pairs += [(name, f"{end:.12g}") for name, end in (("from", view.low), ("to", view.high)) if end is not None]
         return urlencode(pairs)
 
@@ -84,8 +85,8 @@ def read_view(query: QueryParams) -> View:
     if go and go != "all" and go not in MOVES:
         raise InputError(f"go = {go!r} is no move: {suggest(go, [*MOVES, 'all'])}")
     low, high = _number(query, "from"), _number(query, "to")
-    smooth = _number(query, "smooth") or 0.0
-    if smooth < 0:
+    smooth = _number(query, "smooth")
+    if smooth is not None and smooth < 0:
         raise InputError(f"smooth = {smooth:g} must be a number of steps >= 0; 0 draws no average")
     if low is not None and high is not None and low >= high:
         raise InputError(f"from = {low:g} must lie below to = {high:g}")
