@@ -18,7 +18,7 @@ def say(plan: RunPlan, *, mfu: float, device: str | None, published_only: bool) 
 
     if published_only:
         print("No own law was given: this plan rests on published laws alone.\n")
-    table(("", "plan", "90 % interval or note"), facts(plan, mfu=mfu, device=device))
+    table(("", "plan", "interval or note"), facts(plan, mfu=mfu, device=device))
     for choice, rows in choice_words(plan).items():
         print()
         table((choice, "loss, nats", "range", "FLOPs", "says"), rows)

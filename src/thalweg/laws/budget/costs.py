@@ -8,6 +8,7 @@ Source: our own; the rows for rate and batch are read off published sweeps (`pub
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from thalweg.laws.budget.quantities import quantity_text
 from thalweg.laws.budget.search import Data
 from thalweg.laws.budget.sizes import LEVELS, SizeLaw, loss_at
 
-__all__ = ["TradeOff", "choice_rows", "groups", "straying_rows"]
+__all__ = ["TradeOff", "choice_rows", "groups", "neighbours", "straying_rows"]
 
 SIZE_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 LENGTHS = (0.5, 1.0, 2.0, 4.0)
@@ -72,11 +73,12 @@ def choice_rows(law: SizeLaw, size: float, tokens: float, data: Data, most: floa
             words = f"{_times(factor)}{quantity_text(d)} tokens, {d / size:.3g} a parameter"
             wanted.append(("longer training", words, size, d, factor == 1))
     if data.unique is not None:
-        for epochs in EPOCHS:
+        own = tokens / data.unique
+        for epochs in sorted({*(k for k in EPOCHS if abs(math.log(k / own)) > 0.05), own}):
             d = epochs * data.unique
             n = size * tokens / d
             if d <= most * 1.001 and 1e-3 < n / size < 1e3:
-                wanted.append(("epochs", f"{epochs:g}: {quantity_text(n)} parameters", n, d, False))
+                wanted.append(("epochs", f"{epochs:.3g}: {quantity_text(n)} parameters", n, d, epochs == own))
     sizes, lengths = (np.array([row[k] for row in wanted]) for k in (2, 3))
     drawn = law.draws()
     losses = loss_at(drawn, sizes, data.fresh(lengths)) - loss_at(drawn, np.array([size]), data.fresh(np.array(tokens)))
@@ -108,6 +110,23 @@ def _times(factor: float) -> str:
     if factor == 1:
         return ""
     return f"\N{MULTIPLICATION SIGN} {factor:g}: " if factor > 1 else f"\N{DIVISION SIGN} {1 / factor:g}: "
+
+
+def neighbours(rows: Sequence[TradeOff]) -> list[TradeOff]:
+    """Of each choice at the plan's FLOPs the neighbour on either side: beside the plan's row, or half and twice."""
+    found = []
+    for same in groups([row for row in rows if row.choice != "longer training"]).values():
+        at = next((k for k, row in enumerate(same) if row.chosen), None)
+        if at is None or same[0].choice == "schedule":
+            near = [row for row in same if not row.chosen and (at is not None or _halved(row.setting))]
+        else:
+            near = same[max(at - 1, 0) : at] + same[at + 1 : at + 2]
+        found += near
+    return found
+
+
+def _halved(setting: str) -> bool:
+    return setting.startswith((f"{_times(0.5)}", f"{_times(2)}"))
 
 
 def groups(rows: Sequence[TradeOff]) -> dict[str, list[TradeOff]]:

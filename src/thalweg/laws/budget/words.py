@@ -48,9 +48,13 @@ def choice_words(plan: RunPlan) -> dict[str, list[tuple[str, str, str, str, str]
 
 def facts(plan: RunPlan, *, mfu: float, device: str | None) -> list[tuple[str, str, str]]:
     """What the plan says: name, value, interval or note."""
-    loss = f"{plan.loss.low:.3f} to {plan.loss.high:.3f}" if plan.loss.known else "no interval published or stored"
+    loss = (
+        f"90 % of runs: {plan.loss.low:.3f} to {plan.loss.high:.3f}"
+        if plan.loss.known
+        else "no interval published or stored"
+    )
     best = quantity_text(plan.best.value)
-    within = f", {quantity_text(plan.best.low)} to {quantity_text(plan.best.high)}" if plan.best.known else ""
+    within = f", 90 %: {quantity_text(plan.best.low)} to {quantity_text(plan.best.high)}" if plan.best.known else ""
     rows = [
         ("predicted loss", f"{plan.loss.value:.3f} nats/token", loss),
         ("parameters", quantity_text(plan.params), f"best at these FLOPs: {best}{within}"),
@@ -64,7 +68,7 @@ def facts(plan: RunPlan, *, mfu: float, device: str | None) -> list[tuple[str, s
         rows += [("batch", f"{plan.batch} sequences", size), ("steps", f"{plan.steps:,}", f"warm-up {plan.warmup:,}")]
     if plan.learning_rate is not None:
         rate = plan.learning_rate
-        ends = f"{rate.low:.3g} to {rate.high:.3g}" if rate.known else "no interval"
+        ends = f"90 %: {rate.low:.3g} to {rate.high:.3g}" if rate.known else "no interval"
         rows.append(("peak learning rate", f"{rate.value:.3g}", ends))
     if plan.schedule is not None:
         spec = plan.schedule if len(plan.schedule) <= 90 else plan.schedule[:87] + "…"

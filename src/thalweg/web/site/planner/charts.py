@@ -19,7 +19,7 @@ __all__ = ["epoch_chart", "size_chart"]
 
 SIZES = (("wide", 872.0, 62.0, 20.0, 250.0), ("narrow", 390.0, 52.0, 12.0, 215.0))
 """Style, width, left and right margin and height of the frame, pixels."""
-RISE = 0.35  # nats above the least loss at which the picture ends
+RISE = 0.25  # nats above the least loss at which the picture ends
 NAMES = 188.0  # pixels right of the frame for the lines' names
 
 
@@ -84,7 +84,10 @@ def epoch_chart(plan: RunPlan) -> Markup:
         for colour, _, _, line in lines:
             panel.line(x, line, colour)
         panel.dots([math.log10(plan.epochs)], [plan.loss.value], "k0 small big")
-        _label(panel, math.log10(plan.epochs), panel.py(plan.loss.value) - 12, f"plan {plan.epochs:.3g}", "k0 head")
+        at, above = panel.px(math.log10(plan.epochs)), panel.py(plan.loss.value) - 12  # the other lines pass below
+        left_side = at > 0.7 * panel.width
+        words = f"plan {plan.epochs:.3g}"
+        panel.note(at + (-8 if left_side else 6), above, words, "k0 head", "end" if left_side else "start")
         if wide:
             wanted = [min(max(panel.py(line[-1]), 8), height) for *_, line in lines]
             for (colour, name, note, _), place in zip(lines, ends(wanted, 34, 12, height - 16), strict=True):

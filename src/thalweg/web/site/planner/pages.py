@@ -127,20 +127,29 @@ def _download(text: str, name: str, kind: str) -> Response:
     return Response(text, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
+def _setting(words: str) -> Any:
+    """A neighbour's words for the table; the plan's own row says that it is the plan."""
+    plain = words.removesuffix(" (plan)")
+    return words if plain == words else {"text": plain, "note": "the plan"}
+
+
 def _shown(plan: RunPlan, ask: Ask) -> dict[str, Any]:
     """What the template needs of a plan."""
     from thalweg.laws.budget.export import recipe_toml
     from thalweg.laws.budget.words import choice_words, facts
     from thalweg.web.page import Column, Table
     from thalweg.web.site.planner.charts import epoch_chart, size_chart
+    from thalweg.web.site.planner.cost_chart import cost_chart
 
     tables = []
     for choice, rows in choice_words(plan).items():
         basis = sorted({row[4] for row in rows})
         columns = (Column(choice), Column("loss, nats", True), Column("range", True), Column("FLOPs", True))
-        cells = [[row[0], row[1], row[2], "\N{MULTIPLICATION SIGN} " + row[3]] for row in rows]
+        cells = [[_setting(row[0]), row[1], row[2], "\N{MULTIPLICATION SIGN} " + row[3]] for row in rows]
         if all(row[3] == "1" for row in rows):
             columns, cells = columns[:3], [row[:3] for row in cells]
+        if not any(row[2] for row in rows):
+            columns, cells = (columns[0], columns[1]), [row[:2] for row in cells]
         tables.append((Table(choice.capitalize(), columns, cells), ", ".join(basis)))
     designer = ""
     if plan.schedule and plan.steps and 2 <= plan.steps <= DESIGNER_STEPS:
@@ -150,6 +159,7 @@ def _shown(plan: RunPlan, ask: Ask) -> dict[str, Any]:
         "facts": facts(plan, mfu=ask.mfu, device=ask.device),
         "size_chart": size_chart(plan),
         "epoch_chart": epoch_chart(plan),
+        "cost_chart": cost_chart(plan),
         "tables": tables,
         "recipe": recipe_toml(plan),
         "designer": designer,
