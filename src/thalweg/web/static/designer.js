@@ -23,8 +23,8 @@
 
   // --- asking ---------------------------------------------------------------------------------------------------
   let busy = false, next = null, turn = 0, held = null;
-  function ask(address, push) {
-    next = { address, push, turn };
+  function ask(address, push, source) {
+    next = { address, push, turn, source };
     if (!busy) run();
   }
   async function run() {
@@ -39,9 +39,9 @@
         const address = answer.headers.get("Designer-Address");
         if (!address) { problem(text); continue; }
         const page = new DOMParser().parseFromString(text, "text/html");
-        show(page);
-        if (!next && page.querySelector("[data-pending]")) setTimeout(() => { if (!next) ask(location.pathname + location.search === asked.address ? asked.address : address, null); }, 120);
-        const refused = page.querySelector("#problem .problem");
+        const refused = page.querySelector("#problem .problem"), pending = page.querySelector("[data-pending]");
+        show(page, asked.source);
+        if (pending) setTimeout(() => { if (!next && asked.turn === turn) ask(address, null, asked.source); }, 120);
         if (refused || asked.push === null) continue;
         if (asked.push && address !== location.pathname + location.search) history.pushState({}, "", address);
       } catch (error) {
@@ -58,13 +58,13 @@
     line.textContent = said;
     place.replaceChildren(line);
   }
-  function show(page) {
+  function show(page, source) {
     const focus = document.activeElement, id = focus && focus.id;
     const refused = page.querySelector("#problem .problem");
     for (const name of PARTS) {
       const old = document.getElementById(name), fresh = page.getElementById(name);
       if (!old || !fresh || (refused && name !== "problem")) continue;
-      const typing = old.contains(focus) && focus.matches("input, textarea");
+      const typing = source && old.contains(source) && source.matches("input, textarea");
       if (typing && old.dataset.panel === fresh.dataset.panel) base(old, fresh);
       else old.replaceWith(fresh);
     }
@@ -72,8 +72,9 @@
     if (held) draw();
     if (id && document.activeElement !== document.getElementById(id)) document.getElementById(id)?.focus({ preventScroll: true });
   }
-  // A form that is being typed in stays, but goes on from the new state.
+  // A form that is being typed in stays, but goes on from the new state; what the panel says of it is renewed.
   function base(old, fresh) {
+    for (const said of fresh.querySelectorAll("[data-said-of]")) old.querySelector(`#${said.id}`)?.replaceWith(said);
     for (const input of fresh.querySelectorAll("input[type=hidden]")) {
       for (const mine of old.querySelectorAll(`input[type=hidden][name="${input.name}"]`)) mine.value = input.value;
     }
@@ -101,11 +102,11 @@
     const box = event.target, form = box.form;
     if (!form || !form.matches("[data-live]")) return;
     if (box.type === "range") slid(box);
-    if (form.id !== "text" || box.tagName !== "TEXTAREA") ask(filled(form), false);
+    if (form.id !== "text" || box.tagName !== "TEXTAREA") ask(filled(form), false, box);
   });
   bench.addEventListener("change", (event) => {
     const form = event.target.form;
-    if (form && form.matches("[data-live]")) ask(filled(form), true);
+    if (form && form.matches("[data-live]")) ask(filled(form), true, event.target);
   });
   window.addEventListener("popstate", () => {
     turn += 1;
