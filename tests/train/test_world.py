@@ -58,6 +58,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny) -> tuple[Path, list[
     depth = recipe.replace(depth={"name": "layer_drop", "keep": 0.5}, model=_deeper(recipe))
     add("depth", 1, recipe=depth)
     add("depth-two", 2, recipe=depth)
+    experts = recipe.replace(model=ModelConfig(dim=16, layers=2, heads=2, context=16, ffn="moe"))
+    add("experts", 2, recipe=experts)  # one process here would count with both; see tests/nn/test_balance.py
+    add("experts-split", 2, recipe=experts, shard=True)
     add("odd", 2, recipe=recipe.replace(batch=6))
     (folder / "recipes.json").write_text(json.dumps(jobs))
     run_pair(WORKER, folder, LIMIT)
@@ -87,6 +90,7 @@ def losses(folder: Path, name: str) -> np.ndarray:
         ("mixed-split", "one"),
         ("muon-split", "muon"),
         ("depth-two", "depth"),
+        ("experts-split", "experts"),
     ],
 )
 def test_the_number_of_processes_changes_the_last_digits_only(trained, name, like):
@@ -144,10 +148,12 @@ def test_what_processes_cannot_share(tiny):
     with pytest.raises(InputError, match="'sophia' differentiates twice"):
         pair.check(tiny(optimizer={"name": "sophia"}))
     World().check(tiny(optimizer={"name": "sophia"}, batch=3))
-    experts = tiny(model=ModelConfig(dim=16, layers=1, heads=2, context=16, ffn="moe"))
+    grown = tiny(
+        model=ModelConfig(dim=16, layers=2, heads=2, context=16), depth={"name": "stacking", "lengths": [1, 2]}
+    )
     with pytest.raises(InputError, match="train it without sharding"):
-        pair.check(experts)
-    World(0, 2).check(experts)
+        pair.check(grown)
+    World(0, 2).check(grown)
 
 
 def test_an_environment_that_torchrun_did_not_make(monkeypatch):

@@ -6,7 +6,6 @@ padding or a cache (an explicit mask; positions count real tokens only).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -19,9 +18,10 @@ from thalweg.nn.state import ModelState
 __all__ = ["Places", "locate", "segment_lengths", "visible"]
 
 
-@dataclass(slots=True)
 class Places:
-    """Where the tokens of one forward pass stand.
+    """Where the tokens of one forward pass stand; all blocks share it and add to it.
+
+    No dataclass: ``fully_shard`` gives each block a copy of those, and what the block adds to it is lost.
 
     Args:
         cos: (T, 1, D) or (B, T, 1, D), rotary cosines of the new tokens.
@@ -31,6 +31,8 @@ class Places:
         start: slots of the state in use before this pass.
         valid: (B, T) true where a new token is real and not padding; None where all are.
         taps: what was asked for by name, filled layer by layer.
+
+    Attributes:
         penalties: scalars that the parts add to the training loss, their weights multiplied in; None while nothing
             is trained.
         aux: numbers that the parts report beside them, by name, one a layer.
@@ -38,16 +40,22 @@ class Places:
             takes it again instead of counting twice.
     """
 
-    cos: Tensor
-    sin: Tensor
-    mask: Tensor | None = None
-    segments: list[int] | None = None
-    start: int = 0
-    valid: Tensor | None = None
-    taps: dict[str, list[Tensor]] = field(default_factory=dict)
-    penalties: list[Tensor] | None = None
-    aux: dict[str, list[Tensor]] = field(default_factory=dict)
-    kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    def __init__(
+        self,
+        cos: Tensor,
+        sin: Tensor,
+        mask: Tensor | None = None,
+        segments: list[int] | None = None,
+        start: int = 0,
+        valid: Tensor | None = None,
+        taps: dict[str, list[Tensor]] | None = None,
+    ) -> None:
+        self.cos, self.sin, self.mask = cos, sin, mask
+        self.segments, self.start, self.valid = segments, start, valid
+        self.taps = taps or {}
+        self.penalties: list[Tensor] | None = None
+        self.aux: dict[str, list[Tensor]] = {}
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def wants(self, name: str) -> bool:
         """Whether somebody asked for the tap ``name``."""

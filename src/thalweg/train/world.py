@@ -99,11 +99,6 @@ class World:
                 f"optimizer = {recipe.optimizer} adds up over shards, so micro_batches cannot make split processes "
                 "agree bit for bit: train without sharding, or set accumulate"
             )
-        if self.sharded and "moe" in recipe.model.ffns:
-            raise InputError(
-                "model.ffn = 'moe' adds a loss beside its block's output, whose gradients split weights miss: train it "
-                "without sharding"
-            )
         if self.sharded and recipe.depth.get("name") == "stacking":
             raise InputError("depth.name = 'stacking' copies whole blocks: train it without sharding")
 
