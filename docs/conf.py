@@ -12,6 +12,7 @@ project, author, release = "Thalweg", "the Thalweg authors", thalweg.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "plain_docstrings", "reference_pages"]
 exclude_patterns = ["_build"]
 smartquotes = False
+highlight_language = "text"  # of formulas in docstrings
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

@@ -179,14 +179,15 @@ def _field_rows(kind: type) -> Iterator[str]:
     from docstring_parser import parse_from_object
 
     meant = {entry.arg_name: entry.description for entry in parse_from_object(kind).params}
-    yield from ("| field | type | default | meaning |", "|---|---|---|---|")
+    yield from ("| field | meaning |", "|---|---|")
     for field in dataclasses.fields(kind):
         made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         if dataclasses.is_dataclass(made):
             continue
-        default = "required" if made is dataclasses.MISSING else f"`{_toml(made)}`"
+        default = "required" if made is dataclasses.MISSING else f"default `{_toml(made)}`"
         meaning = " ".join((meant.get(field.name) or "").split()).replace("``", "`").replace("|", "\\|")
-        yield f"| `{field.name}` | {field.type} | {default} | {meaning} |"
+        kind_of = str(field.type).replace("|", "\\|")
+        yield f"| `{field.name}`<br>{kind_of},<br>{default} | {meaning} |"
 
 
 def _toml(value: Any) -> str:
