@@ -102,7 +102,9 @@ class Pages:
         content |= {} if plan is None else _shown(plan, ask)
         status = 400 if problem or said else 200
         if wants_part(request):
-            return part(PART, status=status, **content)
+            answer = part(PART, status=status, **content)
+            answer.headers["HX-Replace-Url"] = f"/planner?{ask.query()}".rstrip("?")  # without the fields at their default
+            return answer
         options = {"devices": DEVICES, "published": SIZE_LAWS, "defaults": DEFAULTS}
         return reply(request, PAGE, status=status, **content, **options)
 
