@@ -61,8 +61,8 @@ class Axis:
     def _decades(self, count: int) -> list[float]:
         first, last = (math.floor(end) for end in self.ends)
         decades = last - first + 1
-        units = (1, 2, 5) if decades * 3 <= count * 1.5 else (1,)
-        every = max(1, math.ceil(decades / max(count, 1)))
+        units = (1, 2, 5) if decades * 3 <= 2 * count + 1 else (1,)
+        every = max(1, math.ceil(decades / (count + 1)))
         values = [float(f"{unit}e{power}") for power in range(first, last + 1, every) for unit in units]
         return [value for value in values if self.low <= value <= self.high]
 
@@ -75,12 +75,12 @@ def axis_of(values: Sequence[np.ndarray], *, log: bool, pad: float = 0.0) -> Axi
             lows.append(found[0])
             highs.append(found[1])
     low, high = (min(lows), max(highs)) if lows else (1.0, 10.0) if log else (0.0, 1.0)
-    low, high = max(low, -LIMIT), min(high, LIMIT)
+    low, high = (min(max(end, -LIMIT), LIMIT) for end in (low, high))
     if log:
-        low = max(low, 1e-300)
+        low, high = max(low, 1e-300), max(high, 1e-300)
         room = (high / low) ** pad if high > low * (1 + 1e-9) else 1.1
-        return Axis(low / room, max(high, low) * room, log=True)
-    tiny = 1e-12 * max(abs(low), abs(high))
+        return Axis(max(low / room, 1e-305), min(high * room, 1e305), log=True)
+    tiny = 1e-9 * max(abs(low), abs(high))
     room = pad * (high - low) if high - low > tiny else 0.05 * abs(high) or 0.5
     return Axis(low - room, high + room)
 
