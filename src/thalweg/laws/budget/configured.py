@@ -133,7 +133,10 @@ def _warmup(config: Mapping[str, object]) -> int:
 def _rows(found: Plan, flops: float, context: int) -> tuple[TradeOff, ...]:
     """The search's own trade-offs; a difference has no interval, as the law has none for pairs."""
     rows = []
-    for name, choices in found.trade_offs.items():
+    for name in sorted(found.trade_offs, key=lambda name: name != "params"):
+        choices = found.trade_offs[name]
+        if len(choices) < 2:
+            continue
         for choice in choices:
             value = choice.value
             if isinstance(value, str):

@@ -21,7 +21,7 @@ from thalweg.laws.reuse import ReuseLaw, passes_worth
 
 __all__ = ["Constraints", "Data", "Split", "best_sizes", "split"]
 
-POINTS, ZOOMS = 65, 5
+POINTS, ZOOMS = 33, 5
 REACH = 1e4  # sizes searched reach so far from the closed form
 OVERTRAIN = (1e-3, 1e6)
 

@@ -62,6 +62,8 @@ def facts(plan: RunPlan, *, mfu: float, device: str | None) -> list[tuple[str, s
     ]
     if plan.epochs is not None and plan.unique is not None:
         worth = f"of {quantity_text(plan.unique)}; worth {quantity_text(plan.fresh)} fresh tokens"
+        if plan.epochs > 1 and plan.fresh == plan.tokens:
+            worth = f"of {quantity_text(plan.unique)}; no law of repetition is used"
         rows.append(("epochs", f"{plan.epochs:.3g}", worth))
     if plan.batch is not None and plan.steps is not None:
         size = f"{quantity_text(plan.batch * plan.context)} tokens, {plan.context} a sequence"
