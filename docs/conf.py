@@ -9,7 +9,14 @@ import thalweg
 sys.path.insert(0, str(Path(__file__).parent))
 
 project, author, release = "Thalweg", "the Thalweg authors", thalweg.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "plain_docstrings", "reference_pages"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "plain_docstrings",
+    "reference_pages",
+    "tutorial_picture",
+]
 exclude_patterns = ["_build"]
 smartquotes = False
 highlight_language = "text"  # of formulas in docstrings

@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 PAGES = [DOCS / "tutorial.md", *sorted((DOCS / "howto").glob("*.md"))]
 SLOW = ("optimizers",)
 WRITTEN = [*PAGES, DOCS / "index.md", *sorted((DOCS / "cards").glob("*.md"))]
-GENERATED = ("reference/", "studies/")
+GENERATED = ("pictures/", "reference/", "studies/")
 
 
 def name(path: Path) -> str:
