@@ -133,7 +133,7 @@ def test_names_and_entries_that_text_or_the_index_cannot_hold(tmp_path: Path):
     for _ in range(2):
         found = {run.path: run for run in list_runs(tmp_path)}
         assert found["half"].name == "\\ud800"
-        assert found["\\udcff"].problem == "the folder's name is not UTF-8: rename it"
+        assert found["\\udcff"].problem == "the folder's name is no plain text: rename it"
         assert all(f"misstates {entry}" in found[f"odd-{entry}"].problem for entry in ("steps", "status", "created"))
         assert found["big"].loss == float("inf")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -24,6 +25,7 @@ __all__ = ["Listing", "RunSummary", "known_runs", "list_runs"]
 
 INDEX = "index.sqlite"
 VERSION = 1
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 DEPTH = 3
 """How many folders below the root a run may lie (root/studies/slug/seed-0)."""
 
@@ -79,7 +81,7 @@ class Listing:
             for folder, found in _run_folders(str(self.root), "", DEPTH, self._within):
                 path = _written(found)
                 if path != found:
-                    fresh[path] = ("", _unreadable(path, "", "the folder's name is not UTF-8: rename it"))
+                    fresh[path] = ("", _unreadable(path, "", "the folder's name is no plain text: rename it"))
                     continue
                 signature = _signature(folder)
                 held = self.known.get(path)
@@ -182,8 +184,9 @@ def _unreadable(path: str, digest: str, why: str) -> RunSummary:
 
 
 def _written(text: str) -> str:
-    """Text that UTF-8 can hold: names of folders and JSON may carry half characters."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Text that UTF-8 and one line can hold: names of folders and JSON may carry half characters and line breaks."""
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return CONTROLS.sub(lambda found: repr(found[0])[1:-1], plain)
 
 
 def _connect(root: Path) -> sqlite3.Connection:

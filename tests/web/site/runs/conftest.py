@@ -47,5 +47,3 @@ def make(root: Path) -> Callable[..., Run]:
         return run
 
     return made
-
-

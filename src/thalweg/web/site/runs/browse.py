@@ -28,10 +28,15 @@ SORTS = {
     "created": ("Newest first", lambda run: run.created, True),
     "oldest": ("Oldest first", lambda run: run.created, False),
     "name": ("Name", lambda run: run.path.casefold(), False),
-    "loss": ("Lowest loss first", lambda run: (run.loss is None or run.loss != run.loss, run.loss or 0.0), False),
+    "loss": ("Lowest loss first", lambda run: _by_loss(run.loss), False),
     "steps": ("Most steps first", lambda run: run.steps_done, True),
     "status": ("Status", lambda run: STATUSES.index(run.status), False),
 }
+
+
+def _by_loss(loss: float | None) -> tuple[int, float]:
+    """Numbers by size, then nan, then runs without any."""
+    return (2, 0.0) if loss is None else (1, 0.0) if loss != loss else (0, loss)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 from markupsafe import Markup
 
@@ -129,11 +129,11 @@ def _points(lines: Sequence[Line], drawn: Sequence[Named], across: Axis, view: V
         }
         told.append(entry | ({"smooth": _brief(line.smooth[kept], 7)} if line.smooth is not None else {}))
     units = {"across": ACROSS[view.x], "low": across.low, "high": across.high, "log": view.logx}
-    return msgspec.json.encode(units | {"lines": told}).decode()
+    return json.dumps(units | {"lines": told}, separators=(",", ":"))
 
 
-def _brief(values: np.ndarray, digits: int) -> list[float]:
-    return [float(f"{value:.{digits}g}") for value in values.tolist()]
+def _brief(values: np.ndarray, digits: int) -> list[float | None]:
+    return [float(f"{value:.{digits}g}") if value - value == 0 else None for value in values.tolist()]
 
 
 def _columns(drawn: Sequence[Named], view: View, labels: bool) -> list[str]:
