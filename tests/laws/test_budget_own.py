@@ -7,6 +7,7 @@ import pytest
 
 from laws.configuration.made import sweep
 from thalweg.errors import InputError
+from thalweg.laws import ReuseLaw
 from thalweg.laws.budget import Budget, Constraints, OwnLaws, plan_run, read_law
 from thalweg.laws.configuration import ConfigurationLaw, plan
 from thalweg.schedules import parse
@@ -73,3 +74,11 @@ def test_a_curve_law_compares_shapes_and_designs_one(truth):
 
 def test_a_law_of_curves_is_read_back(truth):
     assert read_law(truth.to_json(), "law.json").curve.params == truth.params
+
+
+def test_a_configuration_law_takes_a_curve_law_beside_it_and_no_other(configuration, truth):
+    both = configuration.joined(OwnLaws(curve=truth))
+    found = plan_run(Budget.of(flops=2.4e18), Constraints(params=1e8), own=both)
+    assert {row.choice for row in found.trade_offs} >= {"learning rate", "schedule"}
+    with pytest.raises(InputError, match="own laws of reuse would"):
+        plan_run(Budget.of(flops=2.4e18), own=configuration.joined(OwnLaws(reuse=ReuseLaw())))

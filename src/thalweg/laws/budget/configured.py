@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from thalweg.laws.configuration import ConfigurationLaw, Plan
+    from thalweg.laws.law import Law
 
 __all__ = ["plan_configured"]
 
@@ -42,14 +43,13 @@ def plan_configured(
     unique: float | None,
     context: int,
     shape: str,
+    curve: Law | None = None,
 ) -> RunPlan:
-    """The plan of least predicted loss of a configuration law.
+    """The plan of least predicted loss of a configuration law; the schedule's shape is a curve law's to choose.
 
     Raises:
         InputError: constraints that the law cannot follow, or what its search refuses.
     """
-    if shape == "designed":
-        raise InputError("a designed schedule needs a curve law, not a configuration law: choose cosine or wsd")
     flops = budget.flops
     if flops is None:
         if constraints.params is None or constraints.tokens is None:
@@ -71,9 +71,10 @@ def plan_configured(
     batch = round(float(config.get("batch_size") or fallback.batch.at(size, tokens).value / context)) or 1
     steps = max(1, math.floor(tokens / (batch * context) + 1e-9))
     tokens = float(steps * batch * context)
-    made = choose_schedule(shape, steps=steps, peak=rate.value, warmup=_warmup(config), floor=1e-5)
+    made = choose_schedule(shape, steps=steps, peak=rate.value, warmup=_warmup(config), floor=1e-5, curve=curve)
     memory, devices = state_memory(size, budget.device)
     warnings = [f"outside the fitted runs: {found.beyond}"] if found.beyond else []
+    warnings += made.notes
     epochs = None if unique is None else tokens / unique
     if epochs is not None and epochs > 1:
         warnings.append(f"{epochs:.3g} epochs: the configuration law counts repeated tokens as fresh ones")
@@ -85,14 +86,14 @@ def plan_configured(
         ranges = "215M to 1.07B parameters, 4B to 100B tokens"
         origins.append(Origin("rate or batch", fallback.name, fallback.source, fallback.about, ranges))
     missing = ["intervals of size and rate: the configuration law has them for the loss only"]
-    missing += ["what the schedule's shape costs: that needs a fitted curve law"]
+    missing += [] if curve is not None else ["what the schedule's shape costs: that needs a fitted curve law"]
     missing += [] if budget.device else ["GPU hours and cost: no device is named"]
     flops = 6 * size * tokens
     return RunPlan(
         size, tokens, context, batch, steps, rate, made.spec, made.warmup, unique, epochs, tokens,
         Estimate(found.loss, found.low, found.high), Estimate(best, best, best), flops, budget.hours(flops),
-        budget.cost(flops), memory, devices, _rows(found, flops, context), tuple(warnings), tuple(missing),
-        tuple(origins), _curve(free), None,
+        budget.cost(flops), memory, devices, (*_rows(found, flops, context), *made.rows), tuple(warnings),
+        tuple(missing), tuple(origins), _curve(free), None,
     )  # fmt: skip
 
 

@@ -120,7 +120,13 @@ def plan_run(
     if own.configuration is not None:
         from thalweg.laws.budget.configured import plan_configured
 
-        return plan_configured(own.configuration, budget, constraints, unique=unique, context=context, shape=shape)
+        if spare := [name for name in ("sizes", "rates", "reuse") if getattr(own, name) is not None]:
+            raise InputError(
+                f"a configuration law leaves nothing to own laws of {', '.join(spare)}: remove one or other"
+            )
+        return plan_configured(
+            own.configuration, budget, constraints, unique=unique, context=context, shape=shape, curve=own.curve
+        )
     law = own.sizes or published.SIZE_LAWS[sizes]
     rates = own.rates or published.RATE_LAWS["step-law"]
     data = Data(unique, own.reuse) if own.reuse is not None else Data(unique)
