@@ -65,10 +65,10 @@ def test_a_saved_law_predicts_the_same(law, tmp_path):
     found = law.predict(table)
     for name in ("loss", "low", "high", "baseline"):
         assert getattr(again, name) == pytest.approx(getattr(found, name), abs=1e-9)
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 9'))
     with pytest.raises(InputError, match="format 9"):
         ConfigurationLaw.load(path)
-    path.write_text(json.dumps({"law": "configuration", "format": 1}))
+    path.write_text(json.dumps({"law": "configuration", "format": 2}))
     with pytest.raises(InputError, match="no saved configuration law"):
         ConfigurationLaw.load(path)
     with pytest.raises(InputError, match="does not exist"):
@@ -129,7 +129,7 @@ def test_surface_is_the_textbook_posterior():
     log = {name: torch.tensor(value, dtype=torch.float64) for name, value in surface.theta.items()}
     a, b = (tuple(map(torch.as_tensor, (f.inputs, f.scale, f.category))) for f in (features, new))
     noise = float((2 * log["noise"]).exp())
-    inverse = np.linalg.inv(covariance(log, a, a).numpy() + (noise + 1e-6) * np.eye(50))
+    inverse = np.linalg.inv(covariance(log, a, a).numpy() + np.diag(surface.noise) + 1e-6 * np.eye(50))
     cross = covariance(log, b, a).numpy()
     values = (table.losses - np.median(table.losses)) / table.losses.std()
     mean = np.median(table.losses) + table.losses.std() * cross @ inverse @ values
@@ -137,6 +137,20 @@ def test_surface_is_the_textbook_posterior():
     found = Surface(surface.theta, features, table.losses).predict(new)
     assert found[0] == pytest.approx(mean, abs=1e-7)
     assert found[1] == pytest.approx(table.losses.std() * np.sqrt(variance), rel=1e-5)
+
+
+def test_a_row_that_the_others_contradict_counts_less():
+    """One loss 0.3 too high among 80: its noise is the largest, and the surface stays where it was."""
+    table = sweep(80)
+    encoder = Encoder.fit(table)
+    features, new = encoder.encode(table), encoder.encode(sweep(30, seed=8))
+    clean = fit_surface(features, table.losses)
+    wrong = table.losses + 0.3 * (np.arange(80) == 40)
+    found = Surface(clean.theta, features, wrong)
+    assert found.noise.argmax() == 40
+    assert found.noise[40] == pytest.approx(30 * np.exp(2 * np.array(clean.theta["noise"])), rel=0.1)
+    moved = np.abs(found.predict(new)[0] - clean.predict(new)[0]).max()
+    assert moved < 0.02
 
 
 def test_the_kernel_is_positive_definite_and_knows_kinds():

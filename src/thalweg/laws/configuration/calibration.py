@@ -108,7 +108,8 @@ class Calibration:
         inside: multiple of the deviation that holds 90 % of the runs left out inside the fitted range.
         beyond: nats an e-fold of distance beyond it, >= 0.
         runs_inside: runs that the first stands on.
-        runs_beyond: runs that the second stands on; 0: no refit could extrapolate, the members' spread stands alone.
+        runs_beyond: runs that the second stands on; 0: no refit could extrapolate, and beyond the fitted range the
+            interval is as wide as the members' own deviations there make it, taken as normal if that is wider.
     """
 
     inside: float
@@ -127,6 +128,8 @@ class Calibration:
         """
         deviation, spread = _deviation(*found)
         far, distance, moved = _moved(region, table)
+        if self.runs_beyond == 0:
+            return np.where(far, max(self.inside, Z90), self.inside) * deviation
         if far.any():
             deviation[far], near = _deviation(*members(moved))
             grown = Z90 * np.sqrt(np.maximum(spread[far] - near, 0))

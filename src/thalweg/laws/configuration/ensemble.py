@@ -1,9 +1,10 @@
 """Ensembles that predict a loss: a Chinchilla baseline plus a residual, several times, each member different.
 
-A member of the embedded default is a surface over log or power coordinates (`features`), of the residual or of its
-logarithm above the best runs. It starts from a trend in size and data, the coupled law (``coupled``), whose exponents'
-priors are centred elsewhere in each: what the table does not determine differs between members, so that they part where
-nothing was fitted.
+A member of the embedded default is a surface over log or power coordinates (`features`), of the residual over the
+square of the trend's reducible loss (what a bad hyperparameter costs shrinks as less is left to learn), or of the
+logarithm of that above the best runs. It starts from a trend in size and data, the coupled law (``coupled``), whose
+exponents' priors are centred elsewhere in each: what the table does not determine differs between members, so that they
+part where nothing was fitted.
 
 Source: arXiv 2602.10300, section on residual targets; Lakshminarayanan et al., arXiv 1612.01474 (ensembles).
 """
@@ -30,7 +31,8 @@ __all__ = ["Backbone", "BoostedEnsemble", "SurfaceEnsemble", "size_table"]
 MEMBERS = 8
 MOST_ROWS = 2000  # a surface stands on at most so many rows, drawn at random
 BEST = 0.01  # quantile of the residuals that counts as the best runs
-ABOVE, LEAST = 0.03, 0.005  # nats: the logarithm is of residual - best + ABOVE, at least LEAST
+POWER = 2  # of the reducible loss, nats, that a residual is measured in
+ABOVE, LEAST = 0.03, 0.005  # the logarithm is of residual - best + ABOVE, at least LEAST, in that unit
 
 
 class Backbone(Protocol):
@@ -60,6 +62,16 @@ def _centres(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(drawn, 0.1, 1.0)
 
 
+def _reducible(trend: Coupled, table: ConfigTable) -> np.ndarray:
+    """The trend's loss above its E, nats (n,)."""
+    return trend.predict(table.numbers["params"], table.numbers["tokens"]) - trend.E
+
+
+def _residual(trend: Coupled, table: ConfigTable) -> np.ndarray:
+    above = table.losses - trend.predict(table.numbers["params"], table.numbers["tokens"])
+    return above / _reducible(trend, table) ** POWER
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     coordinates: Coordinates
@@ -86,7 +98,8 @@ class _Member:
         if self.logarithmic:
             above = np.exp(mean)
             mean, deviation = above + self.offset, above * deviation
-        return base + mean, deviation
+        unit = _reducible(self.trend, table) ** POWER
+        return base + unit * mean, unit * deviation
 
 
 class SurfaceEnsemble:
@@ -111,9 +124,9 @@ class SurfaceEnsemble:
             base = fit_coupled(size_table(table), centre=(alpha, beta), gamma=gamma)
             rows = np.sort(rng.permutation(len(table))[:MOST_ROWS]).tolist()
             part = table.rows(np.array(rows))
-            residual = part.losses - base.predict(part.numbers["params"], part.numbers["tokens"])
+            coordinates, logarithmic = ("log", "power")[k % 2], bool(k // 2 % 2)
+            residual = _residual(base, part)
             offset = float(np.quantile(residual, BEST)) - ABOVE
-            logarithmic, coordinates = bool(k // 2 % 2), ("log", "power")[k % 2]
             values = np.log(np.maximum(residual - offset, LEAST)) if logarithmic else residual
             surface = fit_surface(encoder.encode(part, coordinates), values, seed=int(rng.integers(2**31)))
             found.append(_Member(coordinates, logarithmic, offset, base, rows, surface))
@@ -151,10 +164,11 @@ class SurfaceEnsemble:
         for saved in content["members"]:
             rows = saved["rows"] or list(range(len(table)))
             part, base = table.rows(np.array(rows)), Coupled(**saved["trend"])
-            residual = part.losses - base.predict(part.numbers["params"], part.numbers["tokens"])
-            values = np.log(np.maximum(residual - saved["offset"], LEAST)) if saved["logarithmic"] else residual
+            logarithmic, offset = saved["logarithmic"], saved["offset"]
+            residual = _residual(base, part)
+            values = np.log(np.maximum(residual - offset, LEAST)) if logarithmic else residual
             surface = Surface(saved["theta"], encoder.encode(part, saved["coordinates"]), values)
-            found.append(_Member(saved["coordinates"], saved["logarithmic"], saved["offset"], base, rows, surface))
+            found.append(_Member(saved["coordinates"], logarithmic, offset, base, rows, surface))
         return cls(encoder, found)
 
 

@@ -28,7 +28,7 @@ from thalweg.laws.configuration.table import ConfigTable, Value
 __all__ = ["BACKBONES", "ConfigurationLaw", "Prediction"]
 
 BACKBONES = ("surface", "boosted", "tiny")
-FORMAT = 1
+FORMAT = 2
 LEAST_RUNS = 12
 
 
@@ -201,7 +201,10 @@ class ConfigurationLaw:
         try:
             content = json.loads(text)
             if content["law"] != "configuration" or content["format"] != FORMAT:
-                raise InputError(f"{source} holds the law {content['law']!r} in format {content['format']!r}")
+                raise InputError(
+                    f"{source} holds the law {content['law']!r} in format {content['format']!r}, not configuration in "
+                    f"format {FORMAT}: fit it again"
+                )
             table = _table(content["rows"])
             base = ChinchillaSize(**content["baseline"])
             backbone, saved = content["backbone"], content.get("calibration")

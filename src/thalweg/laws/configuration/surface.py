@@ -3,9 +3,11 @@
 k = c + S-trend (linear, quadratic) + RBF(x, S) + [same category] (c' + S-trend' + RBF'(x, S)), on hyperparameters x and
 coordinates S of size and data: what all optimizers share, and what is an optimizer's own. Lengths, amplitudes and noise
 are those of largest posterior density (Adam, on random subsets of the rows). Beyond the fitted range it returns to the
-trend, and its standard deviation grows.
+trend, and its standard deviation grows. The noise is Student's t: rows that the others contradict count less, by three
+rounds of w = (4 + z^2) / 5 on their noise variance, z the error of the row predicted without itself in its deviations.
 
-Source: Rasmussen and Williams 2006, chapters 2 and 5; our own choice of kernel (docs/cards/laws.md).
+Source: Rasmussen and Williams 2006, chapters 2 and 5 (9.3.2 for reweighting's likelihood); our own choice of kernel
+(docs/cards/laws.md).
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ STARTS |= {"own_amplitude": -1.0, "own_length": math.log(2.0), "own_scale_length
 # centre and standard deviation of the normal prior on each logarithm
 PRIORS = {"length": (math.log(4.0), 0.5), "own_length": (math.log(4.0), 0.5), "noise": (math.log(0.15), 0.3)}
 PRIORS |= {"scale_length": (math.log(4.0), 0.5), "own_scale_length": (math.log(16.0), 0.5)}
-PRIORS |= {"linear": (-1.0, 1.0), "quadratic": (-2.0, 1.0), "own_linear": (-2.0, 1.0)}
+PRIORS |= {"linear": (-1.0, 1.0), "quadratic": (-2.0, 1.0), "own_linear": (-4.5, 1.0)}
 STEPS, SUBSET, RATE, JITTER = 30, 400, 0.08, 1e-6
+FREEDOM, REWEIGHTINGS = 4.0, 3  # Student's t of the noise
+LEAST_WEIGHT, MOST_WEIGHT = 0.7, 30.0  # a row's noise variance over the common one
 
 
 def _products(scale: Tensor) -> Tensor:
@@ -80,6 +84,9 @@ class Surface:
         theta: logarithms of lengths, amplitudes and noise, as `fit_surface` finds them.
         features: of the fitted rows.
         values: their values (n,).
+
+    Attributes:
+        noise: each row's noise variance, in units of the values' variance (n,).
     """
 
     def __init__(self, theta: dict[str, list[float]], features: Features, values: np.ndarray) -> None:
@@ -91,12 +98,24 @@ class Surface:
         if self.unit == 0:
             raise InputError("all losses are equal: nothing to fit")
         self._rows = _tensors(features)
+        self._target = torch.as_tensor((values - self.centre) / self.unit)
         with torch.no_grad():
             k = covariance(self._log, self._rows, self._rows)
-            k = k + torch.eye(len(values), dtype=k.dtype) * ((2 * self._log["noise"]).exp() + JITTER)
-            self._factor = torch.linalg.cholesky(k)
-            self._target = torch.as_tensor((values - self.centre) / self.unit)
-            self._weights = torch.cholesky_solve(self._target[:, None], self._factor)
+            self._common = (2 * self._log["noise"]).exp()
+            noise = self._common.expand(len(values))
+            self._condition(k, noise)
+            for _ in range(REWEIGHTINGS):
+                squares = self._weights[:, 0] ** 2 / torch.cholesky_inverse(self._factor).diagonal()
+                weights = (FREEDOM + squares) / (FREEDOM + 1)
+                noise = self._common * weights.clamp(LEAST_WEIGHT, MOST_WEIGHT)
+                self._condition(k, noise)
+        self.noise = noise.numpy()
+
+    def _condition(self, k: Tensor, noise: Tensor) -> None:
+        import torch
+
+        self._factor = torch.linalg.cholesky(k + torch.diag(noise + JITTER))
+        self._weights = torch.cholesky_solve(self._target[:, None], self._factor)
 
     def predict(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation of a new run's value, noise included; each (n,)."""
@@ -114,11 +133,11 @@ class Surface:
                 ]
             )
             left = torch.linalg.solve_triangular(self._factor, k.T, upper=False)
-            variance = (own - (left * left).sum(0)).clamp_min(0) + (2 * self._log["noise"]).exp()
+            variance = (own - (left * left).sum(0)).clamp_min(0) + self._common
         return self.centre + self.unit * mean.numpy(), self.unit * variance.sqrt().numpy()
 
     def left_out(self, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of each fitted row without the rows of its run; each (n,).
+        """Mean and standard deviation of each fitted row's value, had its run been left out; each (n,).
 
         With a = K^-1 y and B the rows of a run: mean y_B - (K^-1)_BB^-1 a_B, covariance (K^-1)_BB^-1 (Rasmussen and
         Williams, equations 5.10 to 5.12, in blocks). The parameters stay as all rows gave them.
@@ -137,7 +156,8 @@ class Surface:
             block = torch.linalg.inv(inverse[rows][:, rows])
             value[rows] = self._target[rows] - block @ weights[rows]
             variance[rows] = block.diagonal()
-        return self.centre + self.unit * value.numpy(), self.unit * variance.sqrt().numpy()
+        variance = variance - torch.as_tensor(self.noise) + self._common
+        return self.centre + self.unit * value.numpy(), self.unit * variance.clamp_min(JITTER).sqrt().numpy()
 
 
 def fit_surface(features: Features, values: np.ndarray, *, seed: int = 0) -> Surface:
