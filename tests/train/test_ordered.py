@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -31,6 +32,18 @@ from thalweg.train.world import World
 
 WORKER = Path(__file__).resolve().parents[1] / "world_worker.py"
 LIMIT = 120.0  # seconds; some ten when nothing else runs
+PLAN = """
+context = 16
+block = 8
+packing = "pad"
+doc_mask = true
+seed = 0
+[sources.text]
+path = "{path}"
+[[phases]]
+weights = {{ text = 1.0 }}
+tokens = 6000
+"""
 NAMES = ("two", "split", "mixed", "mixed-split")
 gloo = pytest.mark.skipif(not (dist.is_available() and dist.is_gloo_available()), reason="torch is built without gloo")
 
@@ -68,8 +81,14 @@ def trained_by(folder: Path, jobs: list[dict[str, Any]], size: int) -> Path:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory, tiny) -> Path:
-    jobs = [job for name, recipe in recipes(tiny).items() for job in jobs_of(recipe, name, 2)]
-    return trained_by(tmp_path_factory.mktemp("pair"), jobs, 2)
+    folder, every = tmp_path_factory.mktemp("pair"), recipes(tiny)
+    lines = "".join(f'{{"text": "{"ab c" * (k % 3 + 1)}{k}"}}\n' for k in range(400))
+    (folder / "short.jsonl").write_text(lines)  # shorter than a window, so that parts score unlike many tokens
+    (folder / "plan.toml").write_text(PLAN.format(path=folder / "short.jsonl"))
+    plan = dataclasses.replace(every["plain"].data, plan=str(folder / "plan.toml"))
+    every["plan"] = every["plain"].replace(data=plan)
+    jobs = [job for name, recipe in every.items() for job in jobs_of(recipe, name, 2)]
+    return trained_by(folder, jobs, 2)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +106,9 @@ def logged(folder: Path) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @gloo
-@pytest.mark.parametrize("name", [*(f"plain-{name}" for name in NAMES), "muon-two", "muon-split", "depth-split"])
+@pytest.mark.parametrize(
+    "name", [*(f"plain-{name}" for name in NAMES), "muon-two", "muon-split", "depth-split", "plan-two", "plan-split"]
+)
 def test_two_processes_and_one_log_the_same_bits(pair, name):
     assert logged(pair / name) == logged(pair / f"{name.split('-')[0]}-one")
 

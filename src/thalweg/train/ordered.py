@@ -2,8 +2,8 @@
 
 The batch is cut into so many equal parts, each of which one process computes alone, and all that is summed over parts
 is summed as ``thalweg.train.tree`` says. The norm for clipping is taken of whole gradients, gathered where they are
-split. So arithmetic is a function of the recipe; matrix products depend on the number of threads too, which a
-checkpoint keeps.
+split. So arithmetic is a function of the recipe; large sums and matrix products depend on the number of threads too,
+which a checkpoint keeps.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from thalweg.data.plan import Order
 from thalweg.errors import InputError
 from thalweg.nn import LanguageModel
 from thalweg.optim import for_model
-from thalweg.optim.sam import SAM, around
 from thalweg.schedules import parse
 from thalweg.schedules.adapter import ScheduleLR
 from thalweg.train.averaging import OnlineEMA
@@ -28,6 +27,7 @@ from thalweg.train.local_hook import LocalHook
 from thalweg.train.local_updates import LocalUpdates
 from thalweg.train.planned import PlanBatches, PlanHook, open_plan, plan_tokenizer, validation_tokens
 from thalweg.train.recipe import DataRecipe, Recipe
+from thalweg.train.sam import with_sam
 from thalweg.train.workers import WorkerMean
 from thalweg.train.world import World
 
@@ -179,7 +179,7 @@ def build(
     sam = options.pop("sam", None)
     optimizer: Optimizer = for_model(model, lr=schedule.peak, width_ratio=recipe.model.width_ratio, **options)
     if sam is not None:
-        optimizer = _with_sam(optimizer, sam, recipe.clip)
+        optimizer = with_sam(optimizer, sam, recipe.clip)
     scheduler = ScheduleLR(optimizer, schedule, recipe.steps)
     own: tuple[Hook, ...] = (BalanceHook(model),) if "moe" in recipe.model.ffns else ()
     if (local := recipe.local_updates()) is not None:  # before the average, which takes in the mean of a round
@@ -219,19 +219,6 @@ def _validated(model: LanguageModel, windows: Sequence[torch.Tensor], precise: s
     mine = [windows[min(turn * world.size + world.rank, len(windows) - 1)] for turn in range(turns)]
     each = [world.gather(window_losses(model, [batch], precise)) for batch in mine]
     return np.concatenate([losses for turn in each for losses in turn][: len(windows)])
-
-
-def _with_sam(base: Optimizer, options: Mapping[str, Any], clip: float) -> SAM:
-    """SAM around ``base``; a closure's parts are not clipped, so the mean of their gradients is, before its update."""
-    optimizer = around(base, options)
-    params = [p for group in base.param_groups for p in group["params"]]
-
-    def limit(*_: Any) -> None:
-        torch.nn.utils.clip_grad_norm_(params, clip, foreach=True)
-
-    if clip and optimizer.param_groups[0]["sam_per_part"]:
-        base.register_step_pre_hook(limit)
-    return optimizer
 
 
 def precision(name: str, device: torch.device) -> AbstractContextManager[object]:
