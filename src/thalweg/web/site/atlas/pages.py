@@ -53,6 +53,7 @@ class StudyPages:
         root = request.app.state.settings.root
         active = [(outcome, state_of(outcome, self._worker)) for outcome in find_outcomes(root)]
         active = [row_of(outcome, state) for outcome, state in active if state.active]
+        active.sort(key=lambda row: row["state"] == "queued")
         return reply(request, "atlas.html", active=active, **content)
 
     def study(self, request: Request) -> Response:

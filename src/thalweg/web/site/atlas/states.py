@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from thalweg.runs.lock import FILE
-from thalweg.studies.outcomes import writer_of
+from thalweg.studies.outcomes import read_request, writer_of
 from thalweg.web.site.atlas.worker import LOG
 from thalweg.web.words import duration
 
@@ -65,14 +65,17 @@ def state_of(outcome: Outcome, worker: Worker) -> State:
     request, done = outcome.request, len(outcome.seeds)
     before = worker.place(outcome.name)
     if before is not None:
-        return State("queued", f"waits for its turn, {before} before it and one at a time", True)
+        turn = f"waits for {before} others" if before > 1 else "waits for one other" if before else "is the next to run"
+        return State("queued", f"{turn}: one study runs at a time", True)
     if worker.child(outcome.name) or writer_of(outcome.folder):
         if request.get("stops") and request.get("state") == "running":
             return State("stopping", "was asked to stop; it ends at the next safe point", True)
         return State("running", "is running", True)
+    if request.get("state") == "running":  # it may have ended since the folder was read
+        request = read_request(outcome.folder)
     asked, code = request.get("seeds"), request.get("code")
-    kept = f"{done} seeds are kept" if done != 1 else "1 seed is kept"
-    resumes = f"; {kept}, and starting it again resumes"
+    kept = "1 seed is kept" if done == 1 else f"{done} seeds are kept" if done else "no seed was done"
+    resumes = f"; {kept}, and starting it again goes on"
     later = outcome.judged > _time(request.get("ended"))
     if outcome.verdict and (not isinstance(asked, int) or done >= asked) and (code in (0, None) or later):
         return State("done", "has ended")

@@ -88,9 +88,9 @@ class Worker:
         return next((place for place, job in enumerate(list(self._line)) if job.name == name), None)
 
     def child(self, name: str) -> subprocess.Popen[bytes] | None:
-        """The process of a study that this server started and that has not ended."""
+        """The process of a study that this server started, until its end is written down."""
         child = self._child
-        return child[1] if child and child[0] == name and child[1].poll() is None else None
+        return child[1] if child and child[0] == name else None
 
     def stop(self, name: str, times: int = 0) -> bool:
         """Takes a study out of the line, or asks its process to end; False where there is neither.
@@ -105,6 +105,8 @@ class Worker:
                 self._write(job, state="ended", ended=now(), code=-signal.SIGINT)
                 return True
         child = self.child(name)
+        if child and child.poll() is not None:
+            return False
         process = child.pid if child else writer_of(self._folder(name))
         return process is not None and _signal(process, SIGNALS[min(times, len(SIGNALS) - 1)])
 
@@ -144,8 +146,9 @@ class Worker:
                 if busy:
                     self._changed.wait(2 * LOOK)
                     continue
-                job = self._line.popleft()
+                job = self._line[0]
                 begun = self._begin(job)
+                self._line.popleft()  # only now, so that it waits or runs at every moment
             if begun is not None:
                 self._follow(job, begun)
 
