@@ -72,10 +72,11 @@ class RateSumFeatures:
     def sums(self, power: float, slopes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Sums of (rate / top)^p after and in the warmup, (n,) each, and their derivatives by p (0 unless asked)."""
         if self.series is not None:
-            values, changes = _chebyshev(power)
-            late, early = (part @ values for part in self.series)
-            by = [part @ changes for part in self.series] if slopes else [np.zeros(1)] * 2
-            return late, early, by[0], by[1]
+            late, early = (part @ _chebyshev(power) for part in self.series)
+            if not slopes:
+                return late, early, np.zeros(1), np.zeros(1)
+            changes = _chebyshev_slopes(power)
+            return late, early, self.series[0] @ changes, self.series[1] @ changes
         assert self.logs is not None
         powered = np.exp(power * self.logs)
         late, early = _split(np.cumsum(powered), self.warmup_steps)
@@ -92,18 +93,27 @@ def _split(total: np.ndarray, warmup_steps: int) -> tuple[np.ndarray, np.ndarray
     return total - early, early
 
 
-def _chebyshev(power: float) -> tuple[np.ndarray, np.ndarray]:
-    """T_k at ``power`` and its derivative by it, (DEGREE + 1,) each."""
+def _chebyshev(power: float) -> np.ndarray:
+    """T_k at ``power``, (DEGREE + 1,)."""
+    return np.cos(np.arange(DEGREE + 1) * np.arccos(_unit(power)))
+
+
+def _chebyshev_slopes(power: float) -> np.ndarray:
+    """The derivative of T_k by ``power``, (DEGREE + 1,)."""
     low, high = POWERS
-    if not low <= power <= high:
-        raise InputError(f"rate_power is {power:g}; laws know powers of the rate from {low} to {high}")
-    x = min(max((2 * power - low - high) / (high - low), -1.0), 1.0)
-    order = np.arange(DEGREE + 1)
-    values = np.cos(order * np.arccos(x))
+    x = _unit(power)
     second = np.concatenate([[0.0, 1.0], np.zeros(DEGREE - 1)])  # U_{k-1}
     for k in range(2, DEGREE + 1):
         second[k] = 2 * x * second[k - 1] - second[k - 2]
-    return values, order * second * 2 / (high - low)
+    return np.arange(DEGREE + 1) * second * 2 / (high - low)
+
+
+def _unit(power: float) -> float:
+    """The power's place in [-1, 1]."""
+    low, high = POWERS
+    if not low <= power <= high:
+        raise InputError(f"rate_power is {power:g}; laws know powers of the rate from {low} to {high}")
+    return min(max((2 * power - low - high) / (high - low), -1.0), 1.0)
 
 
 def _series(logs: np.ndarray, warmup_steps: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

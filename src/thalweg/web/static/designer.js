@@ -22,6 +22,8 @@
   if (!bench) return;
 
   // --- asking ---------------------------------------------------------------------------------------------------
+  const narrow = matchMedia("(max-width: 680px)"); // of the two pictures only the one that is seen is asked for
+  narrow.addEventListener("change", () => ask(location.pathname + location.search, null));
   let busy = false, next = null, turn = 0, held = null;
   function ask(address, push, source) {
     next = { address, push, turn, source };
@@ -33,7 +35,7 @@
       const asked = next;
       next = null;
       try {
-        const answer = await fetch(asked.address, { headers: { "HX-Request": "true" } });
+        const answer = await fetch(asked.address, { headers: { "HX-Request": "true", "Designer-Style": narrow.matches ? "narrow" : "wide" } });
         const text = await answer.text();
         if (asked.turn !== turn) continue; // the history went elsewhere meanwhile
         const address = answer.headers.get("Designer-Address");

@@ -54,7 +54,8 @@ class Bench:
                 state, problem = before, str(error)
             if not problem and not wants_part(request):
                 return RedirectResponse(state.address, 303)
-        content = self._content(fitted, state, wait=WAIT if wants_part(request) else None)
+        style = request.headers.get("designer-style", "")
+        content = self._content(fitted, state, style, wait=WAIT if wants_part(request) else None)
         content |= {"problem": problem, "typed": query if problem else {}}
         if wants_part(request):
             answer = part("site/designer_part.html", **content)
@@ -63,7 +64,7 @@ class Bench:
         answer.headers["Designer-Address"] = state.address.encode("ascii", "backslashreplace").decode()
         return answer
 
-    def _content(self, fitted: Fitted, state: State, *, wait: float | None) -> dict[str, Any]:
+    def _content(self, fitted: Fitted, state: State, style: str, *, wait: float | None) -> dict[str, Any]:
         from thalweg.web.site.designer.outlook import Outlook
         from thalweg.web.site.designer.show import content
 
@@ -78,7 +79,7 @@ class Bench:
                 curves = self.desk.curves(fitted.order.curves)
             except InputError:
                 curves = {}
-        return content(fitted, state, own, found, missing, points, curves) | {"pending": compared is None}
+        return content(fitted, state, own, found, missing, points, curves, style) | {"pending": compared is None}
 
     def rates(self, request: Request) -> Response:
         """The schedule's rates as CSV."""

@@ -52,9 +52,10 @@ def rate(value: float) -> str:
     return f"{float(mantissa):g}e{int(power)}".replace("-", "\N{MINUS SIGN}")
 
 
-def picture(state: State, own: Outlook, rivals: Mapping[str, Outlook], points: Points) -> Markup:
-    """The whole figure, for wide and for narrow pages."""
-    return Markup("".join(_drawn(size, state, own, rivals, points) for size in SIZES))
+def picture(state: State, own: Outlook, rivals: Mapping[str, Outlook], points: Points, style: str = "") -> Markup:
+    """The whole figure, for wide and for narrow pages, or only for the one that ``style`` names."""
+    sizes = [size for size in SIZES if size.style == style] or SIZES
+    return Markup("".join(_drawn(size, state, own, rivals, points) for size in sizes))
 
 
 def _drawn(size: Size, state: State, own: Outlook, rivals: Mapping[str, Outlook], points: Points) -> str:
@@ -68,6 +69,24 @@ def _drawn(size: Size, state: State, own: Outlook, rivals: Mapping[str, Outlook]
     said = f"Predicted loss and learning rate over {state.steps:,} optimizer steps; the tables below have the numbers"
     head = f'<svg class="chart {size.style} designer" viewBox="0 0 {number(size.width)} {number(height)}"'
     return f'{head} role="group" aria-label="{escape(said)}">{upper.draw()}{lower.draw()}{handles}</svg>'
+
+
+def _corners(panel: Panel, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+    """Corners of a line in tenths of a pixel, whole numbers, repeated ones left out; shape (n, 2)."""
+    far = 50 * panel.height
+    x = (xs - panel.x[0]) * (panel.width / (panel.x[1] - panel.x[0]))
+    y = np.clip((panel.y[1] - ys) * (panel.height / (panel.y[1] - panel.y[0])), -far, far)
+    found = np.rint(10 * np.stack([x, y], axis=1)).astype(np.int64)
+    return found[np.concatenate([[True], np.any(np.diff(found, axis=0), axis=1)])]
+
+
+def _trace(panel: Panel, xs: np.ndarray, ys: np.ndarray, style: str, back: np.ndarray | None = None) -> None:
+    """A line, or with ``back`` the area between two; many times faster than `Panel.line`."""
+    corners = _corners(panel, xs, ys)
+    if back is not None:
+        corners = np.concatenate([corners, _corners(panel, xs, back)[::-1]])
+    said = " ".join(map(str, corners.ravel().tolist()))
+    panel.inside.append(f'<path transform="scale(.1)" class="{style}" d="M{said}{"" if back is None else "Z"}"/>')
 
 
 def _loss_range(own: Outlook, rivals: Mapping[str, Outlook]) -> tuple[float, float]:
@@ -98,11 +117,11 @@ def _rate_range(state: State, own: Outlook) -> tuple[float, float]:
 
 def _losses(panel: Panel, size: Size, own: Outlook, rivals: Mapping[str, Outlook]) -> None:
     for key, other in rivals.items():
-        panel.line(other.seen.at.tolist(), other.seen.losses.tolist(), f"{COLOURS[key]} thinner dash")
-    at = own.seen.at.tolist()
+        _trace(panel, other.seen.at, other.seen.losses, f"line {COLOURS[key]} thinner")
+    at = own.seen.at
     if own.seen.band is not None:
-        panel.band(at, own.seen.band[0].tolist(), own.seen.band[1].tolist(), "k0")
-    panel.line(at, own.seen.losses.tolist(), "k0")
+        _trace(panel, at, own.seen.band[0], "band k0", own.seen.band[1])
+    _trace(panel, at, own.seen.losses, "line k0")
     panel.axes(y_label="predicted loss (nats per token)", x_ticks=False)
     if own.seen.trust is not None:
         low, high = (min(max(panel.py(value), 0.0), panel.height) for value in own.seen.trust.interval)
@@ -125,14 +144,12 @@ def _labels(panel: Panel, size: Size, own: Outlook, rivals: Mapping[str, Outlook
 def _rates(panel: Panel, size: Size, state: State, own: Outlook, rivals: Mapping[str, Outlook], points: Points) -> str:
     bottom = panel.y[0]
 
-    def y(values: np.ndarray) -> list[float]:
-        if not state.log:
-            return values.tolist()
-        return np.maximum(np.log10(np.maximum(values, 1e-300)), bottom).tolist()
+    def y(values: np.ndarray) -> np.ndarray:
+        return np.maximum(np.log10(np.maximum(values, 1e-300)), bottom) if state.log else values
 
     for key, other in rivals.items():
-        panel.line(other.line[0].tolist(), y(other.line[1]), f"{COLOURS[key]} thinner dash")
-    panel.line(own.line[0].tolist(), y(own.line[1]), "k0 own")
+        _trace(panel, other.line[0], y(other.line[1]), f"line {COLOURS[key]} thinner")
+    _trace(panel, own.line[0], y(own.line[1]), "line k0 own")
     if state.log:
         _decades(panel)
     else:
@@ -144,7 +161,7 @@ def _rates(panel: Panel, size: Size, state: State, own: Outlook, rivals: Mapping
     panel.note(-7, -9, "learning rate", "name")
     if state.panel == "export":
         return ""
-    heights = [panel.py(value) for value in y(np.array(points.rates))]
+    heights = [panel.py(value) for value in y(np.array(points.rates)).tolist()]
     return _handles(panel, size, state, points, heights)
 
 

@@ -29,8 +29,9 @@ def content(
     missing: Mapping[str, str],
     points: Points,
     curves: Mapping[str, LossCurve],
+    style: str = "",
 ) -> dict[str, Any]:
-    """Everything on the page."""
+    """Everything on the page; of the picture only the ``style`` that is asked for, wide or narrow, else both."""
     law = fitted.law
     trust = own.seen.trust
     shown: dict[str, Any] = {
@@ -41,7 +42,7 @@ def content(
         "interval": f"{fixed(trust.interval[0])} to {fixed(trust.interval[1])}" if trust else "",
         "trust": trust,
         "reason": trust.reason.replace("+-", "\N{PLUS-MINUS SIGN}").replace(" %", f"{NBSP}%") if trust else "",
-        "picture": charts.picture(state, own, rivals, points),
+        "picture": charts.picture(state, own, rivals, points, style),
         "compared": _compared(own, rivals),
         "missing": missing,
         "panels": [(key, name, state.at(panel=key)) for key, name in PANELS.items()],
