@@ -1,9 +1,9 @@
 """The processes of one run (torchrun): who takes which rows, how gradients meet, what all agree on.
 
 Every process holds the same batches by number; process r of n takes the r-th n-th of each. Gradients are averaged by
-``DistributedDataParallel``, or weights, gradients and optimizer states are split by ``fully_shard``; ``ordered`` sums them
-itself, and local updates (``local_hook``) leave each process its own. The first process alone writes the run folder, but
-for its own part of a checkpoint; the others read it, so all need the same files.
+``DistributedDataParallel``, or weights, gradients and optimizer states are split by ``fully_shard``; ``ordered`` sums
+them itself, and local updates (``local_hook``) leave each process its own. The first process alone writes the run folder,
+but for the parts of others in a checkpoint; the others read it, so all need the same files.
 """
 
 from __future__ import annotations
