@@ -2,8 +2,8 @@
 
 Every process holds the same batches by number; process r of n takes the r-th n-th of each. Gradients are averaged by
 ``DistributedDataParallel``, or weights, gradients and optimizer states are split by ``fully_shard``; ``ordered`` sums
-them itself, and local updates (``local_hook``) leave each process its own. The first process alone writes the run folder,
-but for the parts of others in a checkpoint; the others read it, so all need the same files.
+them itself, and local updates (``local_hook``) leave each process its own. The first process writes the run folder; the
+others read it and write their parts of checkpoints, so all need the same files.
 """
 
 from __future__ import annotations
