@@ -15,7 +15,7 @@ from thalweg.laws.budget.quantities import quantity_text
 __all__ = ["model_shape", "plan_dict", "recipe_toml"]
 
 WIDTH_PER_LAYER = 100
-STEP = 64  # widths are multiples of it
+STEP = 64  # width of a head; twice that from 16 of them on
 
 
 def plan_dict(plan: RunPlan) -> dict[str, Any]:
@@ -33,9 +33,10 @@ def _plain(value: Any) -> Any:
 
 def model_shape(params: float) -> tuple[int, int, int]:
     """Width, layers and heads of a dense Transformer of about ``params`` parameters without embeddings, 12 L d^2."""
-    width = max(STEP, STEP * round((params * WIDTH_PER_LAYER / 12) ** (1 / 3) / STEP))
-    layers = max(1, round(params / (12 * width**2)))
-    return width, layers, width // (128 if width % 128 == 0 and width >= 1024 else 64)
+    wanted = (params * WIDTH_PER_LAYER / 12) ** (1 / 3)
+    head = 128 if wanted >= 16 * STEP else STEP
+    width = max(head, head * round(wanted / head))
+    return width, max(1, round(params / (12 * width**2))), width // head
 
 
 def recipe_toml(plan: RunPlan) -> str:

@@ -121,9 +121,7 @@ def plan_run(
         from thalweg.laws.budget.configured import plan_configured
 
         if spare := [name for name in ("sizes", "rates", "reuse") if getattr(own, name) is not None]:
-            raise InputError(
-                f"a configuration law leaves nothing to own laws of {', '.join(spare)}: remove one or other"
-            )
+            raise InputError(f"a configuration law decides what own laws of {', '.join(spare)} would: remove either")
         return plan_configured(
             own.configuration, budget, constraints, unique=unique, context=context, shape=shape, curve=own.curve
         )
