@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from thalweg.cli import main
+from thalweg.runs.lock import FolderLock
 from thalweg.studies import STUDIES, base
 
 STUDY = """
@@ -90,11 +91,18 @@ def result(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> di
 def test_list_has_the_promised_columns(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = result(capsys, "study", "list")["studies"]
     keys = ("slug", "title", "arxiv", "scale", "verdict", "effect", "error", "unit", "runs")
-    assert row == {key: KNOWN[key] for key in keys}
+    assert row == {key: KNOWN[key] for key in keys} | {"topic": "other"}
     assert main(["study", "list"]) == 0
     out = capsys.readouterr().out
     assert "inconclusive" in out
     assert "+0.5 ± ? nats/token" in out
+
+
+def test_list_selects_by_topic_and_verdict(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(result(capsys, "study", "list", "--topic", "other")["studies"]) == 1
+    assert result(capsys, "study", "list", "--topic", "data")["studies"] == []
+    assert len(result(capsys, "study", "list", "--verdict", "inconclusive")["studies"]) == 1
+    assert result(capsys, "study", "list", "--verdict", "reproduced")["studies"] == []
 
 
 def test_run_stores_resumes_and_starts_anew(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +161,8 @@ def test_strict_exit_codes(toy: Path, capsys: pytest.CaptureFixture[str], monkey
         (["run", "toy", "--scale", "labtop"], "labtop"),
         (["run", "toy", "--device", "abacus"], "abacus"),
         (["show", "toi"], "toy"),
+        (["list", "--topic", "dat"], "data"),
+        (["list", "--verdict", "proved"], "reproduced"),
     ],
 )
 def test_bad_input_is_one_line_and_loses_nothing(
@@ -180,6 +190,19 @@ def test_fresh_deletes_nothing_that_is_not_an_outcome(
     assert main(["study", "run", "toy", "--out", str(precious), "--fresh"]) == 2
     assert "study.json" in capsys.readouterr().err
     assert (precious / "chapter.txt").read_text() == "one"
+
+
+def test_fresh_leaves_a_folder_that_is_being_written(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "run", "toy"]) == 0
+    folder = toy / "studies" / "toy-laptop"
+    lock = FolderLock(folder)
+    lock.acquire()
+    for words in (["--fresh"], ["--seeds", "4"]):
+        capsys.readouterr()
+        assert main(["study", "run", "toy", *words]) == 2
+        assert "being written" in capsys.readouterr().err
+    lock.release()
+    assert (folder / "seed-2.json").exists()
 
 
 def test_folder_of_another_scale_is_refused(toy: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

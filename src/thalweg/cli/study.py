@@ -15,24 +15,35 @@ COLUMNS = ("slug", "title", "arxiv", "scale", "verdict", "effect", "error", "uni
 
 
 @app.command(name="list")
-def list_(*, json: bool = False) -> None:
-    """List all studies with the verdict they came with.
+def list_(*, topic: str = "", verdict: str = "", json: bool = False) -> None:
+    """List the studies with the verdict they came with.
 
     Parameters
     ----------
+    topic
+        Only studies of this topic, as "data" or "schedules and laws"; an unknown one is answered with all names.
+    verdict
+        Only reproduced, "not reproduced" or inconclusive ones.
     json
         Print one JSON object.
     """
     from thalweg.cli.output import emit, table
+    from thalweg.errors import InputError, suggest
     from thalweg.studies import STUDIES
     from thalweg.studies.base import expected
+    from thalweg.studies.topics import OTHER, TOPICS, topic_of
 
-    found = [{column: known[column] for column in COLUMNS} for known in map(expected, STUDIES)]
+    for option, value, known in (("--topic", topic, [*TOPICS, OTHER]), ("--verdict", verdict, STRICT)):
+        if value and value not in known:
+            raise InputError(f"{option} {value!r} is not known: {suggest(value, known)}")
+    slugs = [slug for slug in STUDIES if topic in ("", topic_of(slug))]
+    found = [{column: known[column] for column in COLUMNS} for known in map(expected, slugs)]
+    found = [row | {"topic": topic_of(row["slug"])} for row in found if verdict in ("", row["verdict"])]
     if json:
         emit("study list", {"studies": found})
         return
-    rows = [(s["slug"], s["verdict"], _effect(s), s["runs"], s["scale"], s["arxiv"], s["title"]) for s in found]
-    table(("study", "verdict", "effect", "seeds", "scale", "arXiv", "title"), rows)
+    rows = [(s["slug"], s["topic"], s["verdict"], _effect(s), s["runs"], s["arxiv"], s["title"]) for s in found]
+    table(("study", "topic", "verdict", "effect", "seeds", "arXiv", "title"), rows)
 
 
 @app.command

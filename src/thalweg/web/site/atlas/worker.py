@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from thalweg.errors import InputError
 from thalweg.runs.environment import now
 from thalweg.studies.outcomes import REQUEST, find_outcomes, read_request, writer_of
 
-__all__ = ["LOG", "SIGNALS", "Job", "Worker"]
+__all__ = ["LOG", "SIGNALS", "Job", "Worker", "study_command"]
 
 LOG = "output.log"
 LONGEST_LINE = 8  # studies that may wait
@@ -47,15 +48,23 @@ class Job:
         return f"{self.slug}-{self.scale}"
 
 
+def study_command(job: Job, folder: Path) -> list[str]:
+    """``thalweg study run`` of the job, by this interpreter."""
+    device = "auto" if job.scale == "gpu" else "cpu"
+    words = [job.slug, "--scale", job.scale, "--seeds", str(job.seeds), "--jobs", str(job.jobs)]
+    return [sys.executable, "-m", "thalweg", "study", "run", *words, "--device", device, "--out", str(folder)]
+
+
 class Worker:
     """The line of studies of one server; its thread starts with the first.
 
     Args:
         root: folder of the runs.
+        command: what is run for a job in its folder.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, command: Callable[[Job, Path], list[str]] = study_command) -> None:
+        self._root, self._command = root, command
         self._changed = Condition()
         self._line: deque[Job] = deque()
         self._child: tuple[str, subprocess.Popen[bytes]] | None = None
@@ -155,16 +164,13 @@ class Worker:
     def _begin(self, job: Job) -> str | None:
         """Starts the process; the time of the start, or None where it could not be started."""
         folder = self._folder(job.name)
-        device = "auto" if job.scale == "gpu" else "cpu"
-        words = [job.slug, "--scale", job.scale, "--seeds", str(job.seeds), "--jobs", str(job.jobs)]
-        command = [sys.executable, "-m", "thalweg", "study", "run", *words, "--device", device, "--out", str(folder)]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         began = now()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with open(folder / LOG, "wb") as log:
                 child = subprocess.Popen(
-                    command,
+                    self._command(job, folder),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
