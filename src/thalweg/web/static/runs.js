@@ -148,7 +148,7 @@
       for (const words of [`${this.data.across} ${short(place)}${step}`, ...said]) {
         const span = document.createElement("span");
         span.textContent = words;
-        this.readout.append(span);
+        this.readout.append(span, " ");
       }
     }
     moved(event) {
