@@ -47,6 +47,18 @@ def test_fit_scores_the_rows_left_out(law, table, capsys):
     assert set(found["scores"]) == {"train", "in_val", "ood_val"}
     assert found["runs"] == found["scores"]["train"]["runs"] == len(ConfigurationLaw.load(law).table)
     assert sum(part["runs"] for part in found["scores"].values()) == 120
+    assert found["calibration"]["inside"] > 0
+
+
+def test_fit_says_what_the_intervals_stand_on(law, table, capsys):
+    found = ConfigurationLaw.load(law).calibration
+    words = ["fit", str(table), "--law", "configuration", "--ood", "params>=300M"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert f"{found.inside:.3g} deviations (from {found.runs_inside} runs left out)" in said
+    assert f"{found.beyond:.2g} nats more an e-fold beyond (from {found.runs_beyond} largest)" in said
+    assert main([*words, "--backbone", "boosted", "--no-calibrate"]) == 0
+    assert "90 % intervals: not calibrated" in capsys.readouterr().out
 
 
 def test_predict_says_what_the_law_says(law, capsys):

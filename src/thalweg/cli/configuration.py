@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from thalweg.laws.configuration import ConfigTable
+    from thalweg.laws.configuration.calibration import Calibration
 
 __all__ = ["fit_configuration", "is_configuration", "predict_configuration", "say_beyond", "value_text"]
 
@@ -30,6 +31,7 @@ def fit_configuration(
     backbone: str,
     ood: str | None,
     ignore: str,
+    calibrate: bool | None,
     seed: int,
     out: Path | None,
     json: bool,
@@ -48,7 +50,7 @@ def fit_configuration(
     if ood is not None:
         rows = _held_out(rows, ood)
     began = time.perf_counter()
-    law = ConfigurationLaw.fit(rows, backbone=backbone, seed=seed)
+    law = ConfigurationLaw.fit(rows, backbone=backbone, seed=seed, calibrated=calibrate)
     seconds = time.perf_counter() - began
     if out is not None:
         law.save(out)
@@ -57,7 +59,9 @@ def fit_configuration(
         part = rows.part(split)
         if len(part) >= 3:
             scores[split] = asdict(score(law, part))
+    calibration = None if law.calibration is None else law.calibration.to_dict()
     result = {"law": "configuration", "backbone": backbone, "baseline": asdict(law.baseline), "scores": scores}
+    result |= {"calibration": calibration}
     if json:
         emit("fit", result | {"seconds": seconds, "runs": len(law.table)})
         return
@@ -76,8 +80,19 @@ def fit_configuration(
     ]  # fmt: skip
     headings = ("runs", "n", "rank corr.", "MAE", "RMSE", "Chinchilla rank", "Chinchilla MAE", "inside 90 %")
     table(headings, cells)
+    print(_widths(law.calibration))
     if out is not None:
         print(f"law: {out}")
+
+
+def _widths(calibration: Calibration | None) -> str:
+    """What the 90 % intervals stand on, in a sentence."""
+    if calibration is None:
+        return "90 % intervals: not calibrated, 1.645 deviations of the members"
+    said = f"90 % intervals: {calibration.inside:.3g} deviations (from {calibration.runs_inside} runs left out)"
+    if calibration.runs_beyond:
+        return f"{said}, {calibration.beyond:.2g} nats more an e-fold beyond (from {calibration.runs_beyond} largest)"
+    return f"{said}; beyond the fitted sizes and data not calibrated"
 
 
 def _held_out(rows: ConfigTable, rule: str) -> ConfigTable:
@@ -136,7 +151,7 @@ def predict_configuration(law: Path, config: str, *, points: int, csv: Path | No
 def say_beyond(beyond: str) -> None:
     """The warning of a configuration outside the fitted range, on stderr."""
     if beyond:
-        print(f"outside the fitted range, expect less than the interval says: {beyond}", file=sys.stderr)
+        print(f"outside the fitted range, where no interval is guaranteed: {beyond}", file=sys.stderr)
 
 
 def value_text(values: Mapping[str, Any] | float | str) -> str:

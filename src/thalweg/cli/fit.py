@@ -26,6 +26,7 @@ def fit(
     backbone: str = "surface",
     ood: str | None = None,
     ignore: str = "",
+    calibrate: bool | None = None,
     json: bool = False,
 ) -> None:
     """Fit a loss-curve law, or a configuration law, and say how well it predicts what it did not see.
@@ -61,6 +62,8 @@ def fit(
         Configuration law: rows left out as larger runs, e.g. params>=500M [default: the column split, if any].
     ignore
         Configuration law: columns left out, with commas.
+    calibrate
+        Configuration law: fit up to three times more to set the intervals' width [default: not for networks].
     json
         Print one JSON object.
     """
@@ -75,7 +78,7 @@ def fit(
     if law == "configuration":
         from thalweg.cli.configuration import fit_configuration
 
-        given = {"target": target, "backbone": backbone, "ood": ood, "ignore": ignore}
+        given = {"target": target, "backbone": backbone, "ood": ood, "ignore": ignore, "calibrate": calibrate}
         fit_configuration(curves, **given, seed=seed, out=out, json=json)
         return
     if not curves:
