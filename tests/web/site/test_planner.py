@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,7 +12,6 @@ from starlette.testclient import TestClient
 
 from thalweg.laws import ChinchillaSize, MultiPower, ReuseLaw
 from thalweg.laws.budget import Budget, Constraints, plan_run
-from thalweg.train.recipe import Recipe
 from thalweg.web.site.app import build_app
 from thalweg.web.site.settings import Settings
 
@@ -68,16 +68,15 @@ def test_what_the_page_says_is_the_plan(client):
         assert words in text
 
 
-def test_the_recipe_loads(client, tmp_path):
-    from thalweg.train.recipe import load_recipe
-
+def test_the_recipe_is_toml(client):
     answer = client.get("/planner/recipe.toml?amount=1e17&schedule=wsd")
     assert "attachment" in answer.headers["content-disposition"]
-    path = tmp_path / "plan.toml"
-    path.write_text(answer.text)
-    recipe = load_recipe(path)
-    assert isinstance(recipe, Recipe)
-    assert recipe.schedule.startswith("wsd:")
+    recipe = tomllib.loads(answer.text)
+    found = client.get("/planner/plan.json?amount=1e17&schedule=wsd").json()
+    assert {name: recipe[name] for name in ("steps", "schedule", "batch")} == {
+        name: found[name] for name in ("steps", "schedule", "batch")
+    }
+    assert recipe["schedule"].startswith("wsd:")
 
 
 def test_tokens_and_size_without_a_budget(client):
@@ -197,3 +196,28 @@ def test_many_at_once_get_their_own_plan(client):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda text: client.get(f"/planner/plan.json?amount={text}").json()["flops"], budgets))
     assert found == pytest.approx([float(text) for text in budgets], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "amount=1000",
+        "amount=1e30",
+        "unique=1",
+        "unique=1e15&epochs=0.001",
+        "params=1e15",
+        "tokens=1",
+        "overtrain=1000000",
+        "overtrain=0.001&unique=1k",
+        "published=hoffmann&unique=3B",
+        "context=100000000",
+        "amount=1e-300",
+        "amount=1e300",
+    ],
+)
+def test_extremes_draw_finite_pictures_or_are_refused(client, query):
+    answer = client.get(f"/planner?{query}")
+    assert answer.status_code in (200, 400)
+    drawn = "".join(re.findall(r"<svg.*?</svg>", answer.text, flags=re.DOTALL))
+    assert not re.search(r"\b(nan|inf)\b", drawn)
+    assert client.get(f"/planner/plan.json?{query}").status_code == answer.status_code

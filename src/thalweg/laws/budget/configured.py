@@ -19,9 +19,9 @@ from thalweg.laws.budget.curves import SizeCurve
 from thalweg.laws.budget.plan import RunPlan
 from thalweg.laws.budget.quantities import quantity_text
 from thalweg.laws.budget.rates import Estimate
-from thalweg.laws.budget.reasons import Origin
+from thalweg.laws.budget.reasons import Origin, ranges
 from thalweg.laws.budget.scheduling import choose_schedule
-from thalweg.laws.budget.search import Constraints
+from thalweg.laws.budget.search import Constraints, Data, most_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,28 +73,52 @@ def plan_configured(
     tokens = float(steps * batch * context)
     made = choose_schedule(shape, steps=steps, peak=rate.value, warmup=_warmup(config), floor=1e-5, curve=curve)
     memory, devices = state_memory(size, budget.device)
-    warnings = [f"outside the fitted runs: {found.beyond}"] if found.beyond else []
-    warnings += made.notes
     epochs = None if unique is None else tokens / unique
+    warnings = [*made.notes, *([f"outside the fitted runs: {found.beyond}"] if found.beyond else [])]
     if epochs is not None and epochs > 1:
         warnings.append(f"{epochs:.3g} epochs: the configuration law counts repeated tokens as fresh ones")
-    words = ", ".join(f"{k}={v if isinstance(v, str) else format(v, '.4g')}" for k, v in config.items())
-    about = f"Chose {words}. The least of many predictions is optimistic."
-    where = f"{len(law.table)} runs, {law.table.flops.min():.3g} to {law.table.flops.max():.3g} FLOPs"
-    origins = [Origin("everything but the schedule's shape", "configuration law", law.backbone, about, where)]
-    if own_rate is None or "batch_size" not in config:
-        ranges = "215M to 1.07B parameters, 4B to 100B tokens"
-        origins.append(Origin("rate or batch", fallback.name, fallback.source, fallback.about, ranges))
     missing = ["intervals of size and rate: the configuration law has them for the loss only"]
     missing += [] if curve is not None else ["what the schedule's shape costs: that needs a fitted curve law"]
     missing += [] if budget.device else ["GPU hours and cost: no device is named"]
     flops = 6 * size * tokens
     return RunPlan(
-        size, tokens, context, batch, steps, rate, made.spec, made.warmup, unique, epochs, tokens,
-        Estimate(found.loss, found.low, found.high), Estimate(best, best, best), flops, budget.hours(flops),
-        budget.cost(flops), memory, devices, (*_rows(found, flops, context), *made.rows), tuple(warnings),
-        tuple(missing), tuple(origins), _curve(free), None,
-    )  # fmt: skip
+        params=size,
+        tokens=tokens,
+        context=context,
+        batch=batch,
+        steps=steps,
+        learning_rate=rate,
+        schedule=made.spec,
+        warmup=made.warmup,
+        unique=unique,
+        epochs=epochs,
+        fresh=tokens,
+        loss=Estimate(found.loss, found.low, found.high),
+        best=Estimate(best, best, best),
+        flops=flops,
+        gpu_hours=budget.hours(flops),
+        cost=budget.cost(flops),
+        memory=memory,
+        devices=devices,
+        trade_offs=(*_rows(found, flops, context), *made.rows),
+        warnings=tuple(warnings),
+        missing=tuple(missing),
+        origins=_origins(law, found),
+        sizes=_curve(free),
+        by_epochs=None,
+    )
+
+
+def _origins(law: ConfigurationLaw, found: Plan) -> tuple[Origin, ...]:
+    """The law, and Step Law where it was fitted without rate or batch."""
+    words = ", ".join(f"{k}={v if isinstance(v, str) else format(v, '.4g')}" for k, v in found.config.items())
+    about = f"Chose {words}. The least of many predictions is optimistic."
+    where = f"{len(law.table)} runs, {law.table.flops.min():.3g} to {law.table.flops.max():.3g} FLOPs"
+    own = Origin("everything but the schedule's shape", "configuration law", law.backbone, about, where)
+    if {"learning_rate", "batch_size"} <= set(found.config):
+        return (own,)
+    other = published.RATE_LAWS["step-law"]
+    return own, Origin("rate or batch", other.name, other.source, other.about, ranges(other.sizes, other.tokens))
 
 
 def _searched(law: ConfigurationLaw, flops: float, constraints: Constraints, unique: float | None) -> tuple[Plan, Plan]:
@@ -107,11 +131,7 @@ def _searched(law: ConfigurationLaw, flops: float, constraints: Constraints, uni
         raise InputError("the configuration law was fitted to sizes and data only: give a chinchilla-size law instead")
     free = plan(law, budget=flops, tune=tune)
     best = float(free.config["params"])
-    most = constraints.tokens_at_most or math.inf
-    if constraints.epochs_at_most is not None:
-        if unique is None:
-            raise InputError("a limit on epochs needs the unique tokens at hand: give data_tokens too")
-        most = min(most, constraints.epochs_at_most * unique)
+    most = most_tokens(Data(unique), constraints)
     size = constraints.params or (flops / 6 / constraints.tokens if constraints.tokens else None)
     if size is None and constraints.overtrain != 1:
         size = best / math.sqrt(constraints.overtrain)

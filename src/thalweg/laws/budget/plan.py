@@ -20,10 +20,10 @@ from thalweg.laws.budget.compute import Budget, state_memory
 from thalweg.laws.budget.costs import TradeOff, choice_rows, straying_rows
 from thalweg.laws.budget.curves import EpochCurves, SizeCurve, epoch_curves, size_curve
 from thalweg.laws.budget.own import OwnLaws
-from thalweg.laws.budget.rates import Estimate
-from thalweg.laws.budget.reasons import Origin, beyond, missing, origins, repetition
+from thalweg.laws.budget.rates import Estimate, RateLaw
+from thalweg.laws.budget.reasons import Origin, beyond, missing, origins, repetition, unspent
 from thalweg.laws.budget.scheduling import choose_schedule
-from thalweg.laws.budget.search import Constraints, Data, split
+from thalweg.laws.budget.search import Constraints, Data, Split, most_tokens, split
 from thalweg.laws.budget.sizes import LEVELS, SizeLaw, loss_at
 
 __all__ = ["RunPlan", "plan_run", "round_batch"]
@@ -129,39 +129,59 @@ def plan_run(
     rates = own.rates or published.RATE_LAWS["step-law"]
     data = Data(unique, own.reuse) if own.reuse is not None else Data(unique)
     chosen = split(law, budget.flops, data, constraints)
+    batch, steps, tokens = _steps(rates, chosen, context)
     rate = rates.learning_rate.at(chosen.params, chosen.tokens)
-    wanted = None if rates.batch is None else rates.batch.at(chosen.params, chosen.tokens).value
-    batch = None if wanted is None else round_batch(wanted / context)
-    steps = None if batch is None else max(1, math.floor(chosen.tokens / (batch * context) + 1e-9))
-    if steps == 1 and batch is not None:
-        batch = max(1, math.floor(chosen.tokens / context))
-    tokens = chosen.tokens if steps is None or batch is None else float(steps * batch * context)
-    loss = _loss(law, chosen.params, float(data.fresh(np.array(tokens))))
-    warnings = beyond(law, rates, chosen.params, tokens)
-    rows = choice_rows(law, chosen.params, tokens, data, _most(constraints, unique))
+    rows = choice_rows(law, chosen.params, tokens, data, most_tokens(data, constraints))
     rows += straying_rows(rate.value, batch, context)
-    schedule, warmup = None, 0
-    unsaid = missing(law, own, unique, budget, steps)
+    warnings = beyond(law, rates, chosen.params, tokens)
+    made = None
     if steps is not None:
         made = choose_schedule(
             shape, steps=steps, peak=rate.value, warmup=rates.warmup or 2000, floor=rates.floor or 0.0, curve=own.curve
         )
-        schedule, warmup = made.spec, made.warmup
-        rows += made.rows
-        warnings += made.notes
-    epochs = None if unique is None else tokens / unique
-    warnings += repetition(data, epochs)
+        rows, warnings = [*rows, *made.rows], [*warnings, *made.notes]
     flops = 6 * chosen.params * tokens
-    if budget.flops is not None and flops < 0.9 * budget.flops:
-        warnings.append(f"only {flops:.3g} of the budget's {budget.flops:.3g} FLOPs are used: data or steps end it")
+    epochs = None if unique is None else tokens / unique
+    warnings += [*repetition(data, epochs), *unspent(budget, flops)]
     memory, devices = state_memory(chosen.params, budget.device)
+    fresh = float(data.fresh(np.array(tokens)))
     return RunPlan(
-        chosen.params, tokens, context, batch, steps, rate, schedule, warmup, unique, epochs,
-        float(data.fresh(np.array(tokens))), loss, Estimate(chosen.best, chosen.low, chosen.high), flops,
-        budget.hours(flops), budget.cost(flops), memory, devices, tuple(rows), tuple(warnings), unsaid,
-        origins(law, rates, data, own), size_curve(law, flops, chosen.params, chosen.best, data),
-        epoch_curves(law, chosen.params, tokens, data),
-    )  # fmt: skip
+        params=chosen.params,
+        tokens=tokens,
+        context=context,
+        batch=batch,
+        steps=steps,
+        learning_rate=rate,
+        schedule=None if made is None else made.spec,
+        warmup=0 if made is None else made.warmup,
+        unique=unique,
+        epochs=epochs,
+        fresh=fresh,
+        loss=_loss(law, chosen.params, fresh),
+        best=Estimate(chosen.best, chosen.low, chosen.high),
+        flops=flops,
+        gpu_hours=budget.hours(flops),
+        cost=budget.cost(flops),
+        memory=memory,
+        devices=devices,
+        trade_offs=tuple(rows),
+        warnings=tuple(warnings),
+        missing=missing(law, own, unique, budget, steps),
+        origins=origins(law, rates, data, own),
+        sizes=size_curve(law, flops, chosen.params, chosen.best, data),
+        by_epochs=epoch_curves(law, chosen.params, tokens, data),
+    )
+
+
+def _steps(rates: RateLaw, chosen: Split, context: int) -> tuple[int | None, int | None, float]:
+    """Batch in sequences, steps and the tokens that they read; None, None and D where no law says the batch."""
+    if rates.batch is None:
+        return None, None, chosen.tokens
+    batch = round_batch(rates.batch.at(chosen.params, chosen.tokens).value / context)
+    steps = max(1, math.floor(chosen.tokens / (batch * context) + 1e-9))
+    if steps == 1:
+        batch = max(1, math.floor(chosen.tokens / context))
+    return batch, steps, float(steps * batch * context)
 
 
 def round_batch(sequences: float) -> int:
@@ -180,10 +200,3 @@ def _loss(law: SizeLaw, size: float, fresh: float) -> Estimate:
     runs = losses * np.exp(law.spread * np.random.default_rng(1).standard_normal(len(losses)))
     low, high = np.quantile(runs, LEVELS)
     return Estimate(middle, float(low), float(high))
-
-
-def _most(constraints: Constraints, unique: float | None) -> float:
-    most = constraints.tokens_at_most or math.inf
-    if constraints.epochs_at_most is not None and unique is not None:
-        most = min(most, constraints.epochs_at_most * unique)
-    return most

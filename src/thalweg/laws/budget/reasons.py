@@ -15,7 +15,7 @@ from thalweg.laws.budget.rates import RateLaw
 from thalweg.laws.budget.search import Data
 from thalweg.laws.budget.sizes import SizeLaw, outside
 
-__all__ = ["Origin", "beyond", "missing", "origins", "repetition"]
+__all__ = ["Origin", "beyond", "missing", "origins", "ranges", "repetition", "unspent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,13 @@ def repetition(data: Data, epochs: float | None) -> list[str]:
     return said
 
 
+def unspent(budget: Budget, flops: float) -> list[str]:
+    """A warning where a limit on the data leaves a tenth of the budget or more."""
+    if budget.flops is None or flops >= 0.9 * budget.flops:
+        return []
+    return [f"only {flops:.3g} of the budget's {budget.flops:.3g} FLOPs are used: the limit on the data ends it"]
+
+
 def missing(law: SizeLaw, own: OwnLaws, unique: float | None, budget: Budget, steps: int | None) -> tuple[str, ...]:
     """What no law or argument said."""
     said = []
@@ -81,8 +88,8 @@ def missing(law: SizeLaw, own: OwnLaws, unique: float | None, budget: Budget, st
 def origins(law: SizeLaw, rates: RateLaw, data: Data, own: OwnLaws) -> tuple[Origin, ...]:
     """The laws used."""
     found = [
-        Origin("size, data and loss", law.name, law.source, law.about, _ranges(law.sizes, law.tokens)),
-        Origin("learning rate and batch", rates.name, rates.source, rates.about, _ranges(rates.sizes, rates.tokens)),
+        Origin("size, data and loss", law.name, law.source, law.about, ranges(law.sizes, law.tokens)),
+        Origin("learning rate and batch", rates.name, rates.source, rates.about, ranges(rates.sizes, rates.tokens)),
     ]
     if data.unique is not None and own.reuse is None:
         about, where = published.REUSE_ABOUT, "up to 9B parameters, 900B tokens"
@@ -103,7 +110,8 @@ def origins(law: SizeLaw, rates: RateLaw, data: Data, own: OwnLaws) -> tuple[Ori
     return tuple(found)
 
 
-def _ranges(sizes: tuple[float, float] | None, tokens: tuple[float, float] | None) -> str:
+def ranges(sizes: tuple[float, float] | None, tokens: tuple[float, float] | None) -> str:
+    """The fitted runs in words; empty where they are not known."""
     if sizes is None or tokens is None:
         return ""
     ends = [quantity_text(value) for value in (*sizes, *tokens)]

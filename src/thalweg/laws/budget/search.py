@@ -19,7 +19,7 @@ from thalweg.errors import InputError
 from thalweg.laws.budget.sizes import SizeLaw, loss_at
 from thalweg.laws.reuse import ReuseLaw, passes_worth
 
-__all__ = ["Constraints", "Data", "Split", "best_sizes", "split"]
+__all__ = ["Constraints", "Data", "Split", "best_sizes", "most_tokens", "split"]
 
 POINTS, ZOOMS = 33, 5
 REACH = 1e4  # sizes searched reach so far from the closed form
@@ -133,7 +133,7 @@ def split(law: SizeLaw, flops: float | None, data: Data, constraints: Constraint
         InputError: budget, size and tokens all given or too few of them, a limit on epochs without data at hand, or a
             fixed amount of data above its limit.
     """
-    size, tokens, most = constraints.params, constraints.tokens, _most(data, constraints)
+    size, tokens, most = constraints.params, constraints.tokens, most_tokens(data, constraints)
     if flops is None and (size is None or tokens is None):
         raise InputError("there is no budget: give one in FLOPs or GPU hours, or both the parameters and the tokens")
     if flops is not None and size is not None and tokens is not None:
@@ -152,8 +152,12 @@ def split(law: SizeLaw, flops: float | None, data: Data, constraints: Constraint
     return Split(float(size), float(tokens), float(best[0]), float(low), float(high))
 
 
-def _most(data: Data, constraints: Constraints) -> float:
-    """The limit on D."""
+def most_tokens(data: Data, constraints: Constraints) -> float:
+    """The limit on D, infinite where there is none.
+
+    Raises:
+        InputError: a limit on epochs without the unique tokens.
+    """
     most = constraints.tokens_at_most or math.inf
     if constraints.epochs_at_most is not None:
         if data.unique is None:

@@ -103,7 +103,7 @@ class Pages:
         status = 400 if problem or said else 200
         if wants_part(request):
             answer = part(PART, status=status, **content)
-            answer.headers["HX-Replace-Url"] = f"/planner?{ask.query()}".rstrip("?")  # without the fields at their default
+            answer.headers["HX-Replace-Url"] = f"/planner?{ask.query()}".rstrip("?")  # defaults left out
             return answer
         options = {"devices": DEVICES, "published": SIZE_LAWS, "defaults": DEFAULTS}
         return reply(request, PAGE, status=status, **content, **options)
