@@ -45,6 +45,7 @@ SIZE_LAWS: Mapping[str, SizeLaw] = MappingProxyType(
             "Besiroglu et al., arXiv 2404.10102",
             "Refit of Hoffmann et al.'s third approach to 240 of their runs; at their budget it agrees with the other "
             f"two approaches and with the 70B model they trained. {TEXT}",
+            counts="all parameters, embeddings too",
             **REFIT_RANGE,
             covariance=REFIT_COVARIANCE,
             spread=0.00939 / 1.645,  # 90 % of the runs lie within .00939 of the log loss
@@ -61,6 +62,7 @@ SIZE_LAWS: Mapping[str, SizeLaw] = MappingProxyType(
             "Hoffmann et al., arXiv 2203.15556",
             "The original third approach. It asks for smaller models than the paper's other two (40B at Gopher's "
             f"budget), and its published intervals are too narrow to be used (arXiv 2404.10102). {TEXT}",
+            counts="all parameters, embeddings too",
             sizes=(7e7, 1.6e10),
             tokens=(5e9, 5e11),
         ),
@@ -124,6 +126,6 @@ STRAYING_SOURCE = "published runs of Step Law, 215M to 1.07B parameters"
 
 REUSE_SOURCE = "Muennighoff et al., arXiv 2305.16264"
 REUSE_ABOUT = (
-    "K epochs are worth 1 + R (1 - exp(-(K - 1) / R)) fresh ones, R = 15.39 whatever the amount of data; models up to "
-    "9B parameters. No interval is used, and arXiv 2511.13421 finds that larger data can be repeated more."
+    "K epochs are worth 1 + R (1 - exp(-(K - 1) / R)) fresh ones, R = 15.39 whatever the amount of data. No "
+    "interval is used, and arXiv 2511.13421 finds that larger data can be repeated more."
 )

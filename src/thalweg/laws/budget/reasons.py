@@ -72,7 +72,7 @@ def missing(law: SizeLaw, own: OwnLaws, unique: float | None, budget: Budget, st
     """What no law or argument said."""
     said = []
     if law.covariance is None:
-        said.append("an interval of loss and size: none is published or stored with the law of size and data")
+        said.append("an interval of loss and size: none that can be used comes with the law of size and data")
     if own.curve is None:
         said.append("what the schedule's shape costs: that needs a fitted curve law")
     if unique is None:
@@ -88,11 +88,17 @@ def missing(law: SizeLaw, own: OwnLaws, unique: float | None, budget: Budget, st
 def origins(law: SizeLaw, rates: RateLaw, data: Data, own: OwnLaws) -> tuple[Origin, ...]:
     """The laws used."""
     found = [
-        Origin("size, data and loss", law.name, law.source, law.about, ranges(law.sizes, law.tokens)),
+        Origin(
+            "size, data and loss",
+            law.name,
+            law.source,
+            f"{law.about} N counts {law.counts}.",
+            ranges(law.sizes, law.tokens),
+        ),
         Origin("learning rate and batch", rates.name, rates.source, rates.about, ranges(rates.sizes, rates.tokens)),
     ]
     if data.unique is not None and own.reuse is None:
-        about, where = published.REUSE_ABOUT, "up to 9B parameters, 900B tokens"
+        about, where = published.REUSE_ABOUT, "models of up to 9B parameters on up to 900B tokens"
         found.append(Origin("epochs", "data-constrained law", published.REUSE_SOURCE, about, where))
     elif data.unique is not None:
         used = data.reuse

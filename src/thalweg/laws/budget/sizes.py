@@ -60,7 +60,7 @@ class SizeLaw:
     law: ChinchillaSize
     source: str
     about: str = ""
-    counts: str = "all parameters"
+    counts: str = "what the fitted runs counted"
     sizes: tuple[float, float] | None = None
     tokens: tuple[float, float] | None = None
     covariance: np.ndarray | None = None

@@ -75,7 +75,7 @@ def facts(plan: RunPlan, *, mfu: float, device: str | None) -> list[tuple[str, s
     if plan.schedule is not None:
         spec = plan.schedule if len(plan.schedule) <= 90 else plan.schedule[:87] + "…"
         rows.append(("schedule", spec, ""))
-    rows.append(("training", f"{plan.flops:.3g} FLOPs", "6 N D"))
+    rows.append(("training", f"{plan.flops:.3g} FLOPs", f"6 N D; a token in use: {2 * plan.params:.3g}, 2 N"))
     if plan.gpu_hours is not None and device is not None:
         cost = "" if plan.cost is None else f", cost {plan.cost:,.2f}"
         said = f"{DEVICES[device].title}, {100 * mfu:g} % of {DEVICES[device].peak / 1e12:g} TFLOP/s{cost}"
