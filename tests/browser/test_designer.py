@@ -114,6 +114,25 @@ def test_a_point_is_moved_added_and_removed_by_keys(bench):
     assert page.evaluate("document.activeElement.id") == "wide-2"
 
 
+def test_the_table_is_edited_by_keys(bench):
+    page = bench()
+    page.get_by_label("Learning rate of point 2").fill("1e-")
+    page.get_by_label("Learning rate of point 2").fill("1e-3")
+    page.keyboard.press("Tab")
+    settled(page, "0.001@4000")
+    assert page.evaluate("document.activeElement.id") == "add-2"
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('input[name=\"e.at\"]').length == 4")
+    assert page.evaluate("document.activeElement.id") == "add-2"
+    page.get_by_label("Steps of the run").fill("10000")
+    page.keyboard.press("Enter")
+    settled(page, "steps=10000")
+    assert schedule_of(page).points[-1][1] == 10000
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('#e-steps').value == '5000'")
+    assert page.get_by_role("alert").count() == 0
+
+
 def test_a_double_click_adds_a_point(bench):
     page = bench()
     box = page.locator("#picture .wide .pad").bounding_box()
@@ -222,6 +241,15 @@ def test_without_script_every_way_of_editing_works(bench):
     page.get_by_role("button", name="Find the optimum").click()
     page.get_by_role("link", name="Take it over as points").click()
     assert schedule_of(page).name == "piecewise"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screen_readers_find_their_way(bench, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for panel in ("points", "form", "optimum", "export"):
+        page = bench(WSD, panel=panel, bypass_csp=True, color_scheme=scheme)
+        found = axe.run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -72,7 +72,8 @@ class RateSumFeatures:
     def sums(self, power: float, slopes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Sums of (rate / top)^p after and in the warmup, (n,) each, and their derivatives by p (0 unless asked)."""
         if self.series is not None:
-            late, early = (part @ _chebyshev(power) for part in self.series)
+            values = _chebyshev(power)
+            late, early = self.series[0] @ values, self.series[1] @ values
             if not slopes:
                 return late, early, np.zeros(1), np.zeros(1)
             changes = _chebyshev_slopes(power)

@@ -42,6 +42,7 @@
         if (!address) { problem(text); continue; }
         const page = new DOMParser().parseFromString(text, "text/html");
         const refused = page.querySelector("#problem .problem"), pending = page.querySelector("[data-pending]");
+        if (refused && asked.push === false && asked.source) continue; // half a number: said when it is finished
         show(page, asked.source);
         if (pending) setTimeout(() => { if (!next && asked.turn === turn) ask(address, null, asked.source); }, 120);
         if (refused || asked.push === null) continue;
@@ -91,7 +92,6 @@
   bench.addEventListener("submit", (event) => {
     if (!event.target.matches("form[data-live]")) return;
     event.preventDefault();
-    if (event.submitter) event.submitter.blur();
     ask(filled(event.target, event.submitter), true);
   });
   bench.addEventListener("click", (event) => {
@@ -104,7 +104,7 @@
     const box = event.target, form = box.form;
     if (!form || !form.matches("[data-live]")) return;
     if (box.type === "range") slid(box);
-    if (form.id !== "text" || box.tagName !== "TEXTAREA") ask(filled(form), false, box);
+    if (/^(points|form)$/.test(form.id)) ask(filled(form), false, box); // the others wait until a value is finished
   });
   bench.addEventListener("change", (event) => {
     const form = event.target.form;
@@ -113,7 +113,6 @@
   window.addEventListener("popstate", () => {
     turn += 1;
     held = null;
-    if (document.activeElement) document.activeElement.blur();
     ask(location.pathname + location.search, null);
   });
 

@@ -26,7 +26,7 @@ __all__ = ["COLOURS", "picture", "rate"]
 
 COLOURS = {"yours": "k0", "cosine": "k1", "wsd": "k2", "optimum": "k3"}
 EARLY = 0.1  # share of the run whose steep losses are left off the picture
-DECADES = 3  # of a logarithmic axis
+DECADES = 2  # of a logarithmic axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,7 @@ def _labels(panel: Panel, size: Size, own: Outlook, rivals: Mapping[str, Outlook
     wanted = [panel.py(one.seen.final_loss) + 4 for one in named.values()]
     for (key, one), y in zip(named.items(), ends(wanted, 16, 8, panel.height + 2), strict=True):
         style = f"{COLOURS[key]} {'head' if key == 'yours' else 'end'}"
-        name = "yours" if key == "yours" else one.name
-        panel.note(panel.width + 8, y, f"{name} {one.seen.final_loss:.4f}", style)
+        panel.note(panel.width + 8, y, f"{one.name} {one.seen.final_loss:.4f}", style)
 
 
 def _rates(panel: Panel, size: Size, state: State, own: Outlook, rivals: Mapping[str, Outlook], points: Points) -> str:

@@ -135,7 +135,7 @@ class Desk:
 
         def make() -> Outlook:
             rates = state.schedule.rates(state.steps)
-            return look(self.fitted(state.law).law, "this schedule", state.schedule, rates)
+            return look(self.fitted(state.law).law, "yours", state.schedule, rates)
 
         return self._looks.get((state.law, state.steps, str(state.schedule)), make)
 

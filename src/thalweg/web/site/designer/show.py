@@ -96,7 +96,7 @@ def _compared(own: Outlook, rivals: Mapping[str, Outlook]) -> Table:
         Column("schedule"),
         Column("final loss", True),
         Column("90 % interval", True),
-        Column("this one less it", True),
+        Column("yours less this", True),
         Column("90 % interval", True),
         Column("trust"),
     )
