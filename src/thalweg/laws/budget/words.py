@@ -51,7 +51,7 @@ def facts(plan: RunPlan, *, mfu: float, device: str | None) -> list[tuple[str, s
     loss = (
         f"90 % of runs: {plan.loss.low:.3f} to {plan.loss.high:.3f}"
         if plan.loss.known
-        else "no interval published or stored"
+        else "no usable interval is known"
     )
     best = quantity_text(plan.best.value)
     within = f", 90 %: {quantity_text(plan.best.low)} to {quantity_text(plan.best.high)}" if plan.best.known else ""
