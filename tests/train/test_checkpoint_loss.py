@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from thalweg.cli import main
+from thalweg.cli.measure import find
 from thalweg.errors import InputError
 from thalweg.nn import LanguageModel, ModelConfig
 from thalweg.runs import Run
@@ -46,6 +47,7 @@ def test_split_weights_are_averaged_like_whole_ones(run: Run, tmp_path: Path, ca
     split = tmp_path / "run" / "split" / "step-00000006"
     weights = load_file(whole[-1] / "model.safetensors")
     write_shards(split, {f"model/{name}": tensor for name, tensor in weights.items()}, alone=True)
+    assert find(split, None)[1] == split  # thalweg measure takes it
     means = [average_checkpoints([whole[0], last], sma(2)) for last in (whole[-1], split)]
     assert all(torch.equal(means[0][name], means[1][name]) for name in means[0])
     assert main(["average", str(whole[0]), str(split), "--out", str(tmp_path / "mean"), "--evaluate"]) == 0
