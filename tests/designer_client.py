@@ -15,6 +15,8 @@ from thalweg.web.site.settings import Settings
 OWN = "http://127.0.0.1:8765"
 POST = {"origin": OWN}
 PART = {"hx-request": "true"}
+WSD = "wsd:peak=2e-3,warmup=100,decay=0.2,floor=2e-4"
+POINTS = "piecewise:points=2e-3@100;2e-3@4000;2e-4@5000,warmup=100"
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,6 @@ import pytest
 from designer_client import EXAMPLES
 
 CURVES, SCHEDULES = EXAMPLES / "curves.csv", EXAMPLES / "schedules.toml"
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """The address of one server for all tests, which share nothing else."""
-    command = [sys.executable, "-m", "thalweg", "web", str(tmp_path_factory.mktemp("runs")), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        yield process.stdout.readline().split()[0].rstrip("/")
-        process.terminate()
 
 
 @pytest.mark.parametrize("script", [True, False])
