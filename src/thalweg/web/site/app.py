@@ -45,6 +45,7 @@ def build_app(settings: Settings) -> Starlette:
     guard = [Middleware(Guard, settings=settings)]
     app = Starlette(routes=routes, middleware=guard, exception_handlers=handlers, lifespan=_life)
     app.state.settings = settings
+    app.state.stopping = False
     return app
 
 

@@ -6,6 +6,7 @@ import errno
 import socket
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from thalweg.errors import InputError
 from thalweg.web.site.settings import HOST, Settings
@@ -43,7 +44,16 @@ def serve(root: Path, *, port: int, write: bool) -> None:
     from thalweg.web.site.app import build_app
 
     settings = Settings(root.absolute(), listener.getsockname()[1], write)
-    server = Server(Config(build_app(settings), log_level="warning", access_log=False, timeout_graceful_shutdown=1))
+    app = build_app(settings)
+
+    class Stopping(Server):
+        """Tells the application first, so that its streams end by themselves."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.stopping = True
+            super().handle_exit(sig, frame)
+
+    server = Stopping(Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
     hint = "" if write else "; read-only: --write lets the pages start work"
     print(f"http://{HOST}:{settings.port}/  (Ctrl-C stops it{hint})", flush=True)
     with listener, suppress(KeyboardInterrupt):

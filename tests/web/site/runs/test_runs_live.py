@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from contextlib import suppress
+from types import SimpleNamespace
 
 import anyio
 import pytest
@@ -16,10 +17,18 @@ from thalweg.web.site.runs import live
 from thalweg.web.site.runs.live import look, stream
 from thalweg.web.site.runs.shelf import Shelf
 
+RUNNING = SimpleNamespace(state=SimpleNamespace(stopping=False))
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(live, "EVERY", 0.01)
+
+
+def asked(path: str, app: object = RUNNING) -> dict:
+    """The scope of a request for a stream."""
+    query = f"run={path}".encode()
+    return {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": query, "app": app}
 
 
 def heard(shelf: Shelf, path: str, then=None) -> list[tuple[str, dict]]:
@@ -27,7 +36,7 @@ def heard(shelf: Shelf, path: str, then=None) -> list[tuple[str, dict]]:
     found: list[tuple[str, dict]] = []
 
     async def listen() -> None:
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": f"run={path}".encode()}
+        scope = asked(path)
         answer = await stream(shelf, Request(scope))
         assert answer.media_type == "text/event-stream"
 
@@ -112,7 +121,7 @@ def test_streams_are_bounded_and_counted_out(client, make, root):
     assert not shelf.enter_stream()
 
     async def one_more():
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"run=a"}
+        scope = asked("a")
         return await stream(shelf, Request(scope))
 
     assert anyio.run(one_more).status_code == 503
@@ -146,3 +155,20 @@ def test_two_threads_read_one_log_together(make, root):
     for thread in threads:
         thread.join()
     assert set(found) == {(2000, 2000)}
+
+
+def test_a_server_that_stops_ends_its_streams(make, root):
+    run = make("a", (), status="interrupted")
+    app = SimpleNamespace(state=SimpleNamespace(stopping=False))
+    sent = []
+
+    async def listen() -> None:
+        answer = await stream(Shelf(root), Request(asked("a", app)))
+        async for event in answer.body_iterator:
+            sent.append(event)
+            app.state.stopping = True
+
+    with run.attempt():
+        run.log(0, loss=3.0)
+        anyio.run(listen)
+    assert len(sent) == 1

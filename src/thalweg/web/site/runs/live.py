@@ -87,13 +87,13 @@ async def stream(shelf: Shelf, request: Request) -> Response:
     await run_in_threadpool(shelf.folder, path)
     if not shelf.enter_stream():
         return PlainTextResponse("as many pages as this server serves watch runs already: close one\n", 503)
-    return _Counted(shelf, _events(shelf, path))
+    return _Counted(shelf, _events(shelf, path, request))
 
 
-async def _events(shelf: Shelf, path: str) -> AsyncIterator[str]:
+async def _events(shelf: Shelf, path: str, request: Request) -> AsyncIterator[str]:
     seen: tuple[object, ...] = ()
     silent = 0.0
-    while True:
+    while not request.app.state.stopping:
         now = await run_in_threadpool(look, shelf, path)
         if now.log != seen and now.step is not None:
             seen, silent = now.log, 0.0
