@@ -84,6 +84,7 @@ def run_page(page: str, folder: Path) -> Iterator[tuple[Block, str]]:
                 printed = out.getvalue()
             elif block.language == "toml" and (name := re.match(r"# ([\w./-]+\.toml)\n", block.text)):
                 Path(name[1]).write_text(block.text, encoding="utf-8")
+    assert not printed, f"no text block says what this printed: {printed}"
 
 
 def _console(text: str) -> str:

@@ -67,3 +67,14 @@ def test_a_page_that_says_otherwise_is_caught():
     agree("$ x\n1\n…\n9\n", "$ x\n1\n2\n3\n9\n")
     with pytest.raises(AssertionError, match="page"):
         agree("$ x\n1\n…\n9\n", "$ x\n1\n2\n3\n8\n")
+
+
+def test_blocks_that_fail_or_print_unseen_are_caught(tmp_path):
+    for page in ("```python\nprint(1)\n```\n", "```console\n$ thalweg fit absent.csv\n```\n"):
+        with pytest.raises(AssertionError):
+            list(run_page(page, tmp_path))
+    with pytest.raises(AssertionError, match="only thalweg"):
+        list(run_page("```console\n$ rm -r x\n```\n", tmp_path))
+    (shown,) = run_page("```toml\n# a.toml\nb = 1\n```\n\n```python\nprint(open)\n```\n\n```text\n```\n", tmp_path)
+    assert shown[1].startswith("<built-in")
+    assert (tmp_path / "a.toml").read_text() == "# a.toml\nb = 1\n"

@@ -101,3 +101,19 @@ def test_the_built_pages_load_nothing_from_outside(inventory):
         assert re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//[^)\s]+", path.read_text(encoding="utf-8")) == [], (
             path.name
         )
+
+
+def test_the_links_of_the_built_pages_lead_somewhere(inventory):
+    texts = {path: path.read_text(encoding="utf-8") for path in BUILT.rglob("*.html")}
+    places = {path: set(re.findall(r"\bid=\"([^\"]+)\"", text)) for path, text in texts.items()}
+    lost = set()
+    for path, text in texts.items():
+        for address in re.findall(r"<a\b[^>]*?\bhref=\"([^\"]+)\"", text):
+            file, _, anchor = address.partition("#")
+            if re.match(r"\w+:", address):
+                continue
+            target = (path.parent / file).resolve() if file else path
+            known = target in places and (not anchor or anchor in places[target])
+            if not known and not (target.suffix != ".html" and target.exists()):
+                lost.add(f"{path.name}: {address}")
+    assert sorted(lost) == []
