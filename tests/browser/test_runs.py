@@ -67,7 +67,7 @@ def test_find_tick_and_compare_by_click(address, open_page):
     page.get_by_role("heading", name="2 runs compared").wait_for()
     assert [line["name"] for line in points(page)["lines"]] == ["beta", "alpha"]
     assert page.locator(".differences tbody th").all_inner_texts() == ["seed"]
-    page.get_by_label("Curve").select_option("lr")
+    page.get_by_label("Curve", exact=True).select_option("lr")
     page.locator("svg.wide[aria-label^='learning rate']").wait_for()
     with page.expect_download() as saved:
         page.get_by_role("link", name="Recipes as TOML").click()

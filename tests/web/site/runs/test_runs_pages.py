@@ -114,6 +114,8 @@ def test_axes_ranges_and_averages_come_from_the_address(client, make):
     assert shown("from=10&to=20&go=right")["address"].endswith("from=15&to=25")
     assert shown("from=3&go=all")["address"] == "/runs/show/a?metric=loss"
     assert shown("logx=1&from=1&to=16&go=in")["address"].endswith("from=2&to=8")
+    assert "form=csv" not in client.get("/runs/show/a?metric=tokens_per_second").text  # it was not logged
+    assert "form=csv&amp;metric=lr" in client.get("/runs/show/a?metric=lr").text
     assert shown("x=seconds&metric=tokens_per_second")["lines"][0]["y"] == [64.0] * 40
 
 

@@ -95,6 +95,7 @@ def plot(shelf: Shelf, path: str, view: View) -> dict[str, Any]:
         "view": drawn["view"],
         "multiples": _multiples(shelf, columns, names, metric, tokens, drawn["view"], path),
         "unshown": max(0, len(names) - 1 - MULTIPLES),
+        "exported": metric in columns.metrics,
         "events": [_event(event) for event in columns.events],
         "truncated": columns.truncated,
         "problems": problems,
