@@ -55,7 +55,9 @@ def find(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | None:
     """Resolves a short name, as annotations and ``Raises:`` have it, where one public object ends in it."""
     if node.get("refdomain") != "py":
         return None
-    target = node["reftarget"].rpartition(".")[2]
+    package, _, target = node["reftarget"].rpartition(".")
+    if target == "Path" or (package and not package.startswith("thalweg")):  # pathlib's, and other libraries' names
+        return None
     homes = {
         entry.docname + entry.node_id: entry
         for name, entry in env.domains.python_domain.objects.items()
