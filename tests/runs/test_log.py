@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thalweg.errors import InputError
+from thalweg.runs.entries import parse_line, parse_lines
 from thalweg.runs.log import LogWriter, last_record, read_log
 
 
@@ -149,3 +150,19 @@ def test_write_refused_half_way_leaves_whole_lines(path: Path):
     assert log.truncated == 0
     assert list(log.records) == list(range(int(done.stdout)))
     assert 900 < path.stat().st_size <= 1000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'\n{"step":1}', b'\n{"step":1}\n', b'{"step":1}\n\n', b'{"step":1}{"step":2}\n', b'{"step":1,\n"a":2}\n',
+     b'{"step":1}\n\n{"step":2}{"step":3}\n', b'{"st\\u0065p":1,"\\u0065vent":true,"a":null}x\n', b'{"a":1}\n'],
+)  # fmt: skip
+def test_what_is_decoded_at_once_keeps_the_rule_of_single_lines(data: bytes):
+    assert any(parse_line(line) is None for line in data.splitlines())
+    with pytest.raises(InputError, match="is damaged"):
+        parse_lines(data, "log.jsonl", 1)
+
+
+def test_a_numeric_event_is_an_event():
+    assert parse_lines(b'{"step":1,"event":2}\n', "log.jsonl", 1) == ([], [{"step": 1, "event": 2}])
+    assert parse_lines(b'{"step":1,"\\u0065vent":2}\n', "log.jsonl", 1) == ([], [{"step": 1, "event": 2}])

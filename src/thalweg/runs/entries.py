@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from thalweg.errors import InputError
 
@@ -83,17 +84,15 @@ def sound_length(data: bytes) -> int:
 
 def _decoded(data: bytes) -> list[dict[str, Any]] | None:
     """The records, if ``data`` surely holds nothing but one record a line and no word among their values."""
-    if b'"event"' in data or b'":"' in data or b'": "' in data or b"\\" in data:
+    if b'"event"' in data or b"\\" in data:
         return None
     try:
         rows = msgspec.json.Decoder(dict[str, int | float]).decode_lines(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        steps = [row["step"] for row in rows]
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         return None
     # As many newlines as objects, and before each newline the end of an object: one object a line.
-    lines = data.count(b"\n")
-    if not (len(rows) == lines == data.count(b"}\n")):
-        return None
-    try:
-        return rows if all(_is_step(row["step"]) for row in rows) else None
-    except KeyError:
-        return None
+    letters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    whole = len(rows) == len(ends) > 0 < ends[0] and bool((letters[ends - 1] == ord("}")).all())
+    return rows if whole and set(map(type, steps)) == {int} and _is_step(min(steps)) and _is_step(max(steps)) else None

@@ -18,7 +18,7 @@ from thalweg.runs.state import FILE
 
 __all__ = ["Shelf"]
 
-LOG_BYTES = 256 * 2**20
+LOG_BYTES = 512 * 2**20
 STREAMS = 24
 PICTURES = 400
 
