@@ -18,7 +18,7 @@ from thalweg.studies.outcomes import find_outcome, read_records, read_seed
 from thalweg.web.site.atlas.catalogue import figure_of, figure_reply, version
 from thalweg.web.site.atlas.start import form_of
 from thalweg.web.site.atlas.states import progress_of, sentence_of, state_of
-from thalweg.web.site.atlas.words import record_table, row_of, seed_table
+from thalweg.web.site.atlas.words import address_of, record_table, row_of, seed_table
 from thalweg.web.site.replies import part, reply, wants_part
 
 if TYPE_CHECKING:
@@ -48,12 +48,13 @@ class OutcomePages:
         documents = [self._seeds.read(outcome.folder, seed) for seed in outcome.seeds]
         content = self._moving(outcome, state) | {
             "study": self._catalogue.view(outcome.slug),
-            "figure": figure_of(outcome.folder / "figure.svg", f"{_address(outcome)}/figure.svg"),
+            "figure": figure_of(outcome.folder / "figure.svg", f"{address_of(outcome)}/figure.svg"),
             "seeds": seed_table(documents) if documents else None,
             "about": _around(documents),
             "records": self._records(request, outcome, documents),
             "form": form_of(outcome.slug, outcome),
             "place": str(outcome.folder),
+            "already": bool(request.query_params.get("already")) and state.active,
         }
         return reply(request, "site/outcome.html", **content)
 
@@ -61,7 +62,7 @@ class OutcomePages:
         """How far the outcome is, for the page that asks every second; the page is loaded anew when it has ended."""
         outcome = self._find(request)
         if not wants_part(request):
-            return RedirectResponse(_address(outcome), 303)
+            return RedirectResponse(address_of(outcome), 303)
         state = state_of(outcome, self._worker)
         answer = part("site/outcome_progress.html", **self._moving(outcome, state))
         if not state.active or request.query_params.get("state") != state.key:
@@ -143,10 +144,6 @@ class Seeds:
             while len(self._kept) > 1 and sum(kept for kept, _ in self._kept.values()) > KEPT_BYTES:
                 self._kept.popitem(last=False)
         return document
-
-
-def _address(outcome: Outcome) -> str:
-    return f"/studies/{outcome.slug}/outcomes/{outcome.name}"
 
 
 def _number(request: Request, name: str, default: int) -> int:

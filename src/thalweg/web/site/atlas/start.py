@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from thalweg.errors import InputError, suggest
 from thalweg.studies.base import SCALES
 from thalweg.studies.outcomes import REQUEST, find_outcome
+from thalweg.web.site.atlas.words import address_of
 from thalweg.web.site.atlas.worker import Job
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class StartPages:
         if outcome is None:
             raise HTTPException(404, f"there is no outcome {name[:80]!r} of study {slug}, or no longer")
         await run_in_threadpool(self._stop, outcome)
-        return RedirectResponse(f"/studies/{slug}/outcomes/{name}", 303)
+        return RedirectResponse(address_of(outcome), 303)
 
     def _stop(self, outcome: Outcome) -> None:
         from thalweg.runs.state import write_json

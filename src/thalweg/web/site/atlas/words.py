@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from thalweg.web.page import Column, Table
 from thalweg.web.study_views import STATES, drawn_effect, effect_text, state_class
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
     from thalweg.studies.outcomes import Outcome
     from thalweg.web.site.atlas.states import State
 
-__all__ = ["record_table", "row_of", "seed_table"]
+__all__ = ["address_of", "record_table", "row_of", "seed_table"]
 
 CELL = 60  # characters of a value in the table of records; the download has all
 COLUMNS = 14
+
+
+def address_of(outcome: Outcome) -> str:
+    """The outcome's page."""
+    return f"/studies/{outcome.slug}/outcomes/{quote(outcome.name, safe='')}"
 
 
 def row_of(outcome: Outcome, state: State) -> dict[str, Any]:
@@ -30,7 +36,7 @@ def row_of(outcome: Outcome, state: State) -> dict[str, Any]:
     drawn = drawn_effect(outcome.verdict) if known else {"bar": "", "remark": ""}
     return {
         "name": outcome.name,
-        "address": f"/studies/{outcome.slug}/outcomes/{outcome.name}",
+        "address": address_of(outcome),
         "slug": outcome.slug,
         "scale": outcome.scale,
         "seeds": f"{len(outcome.seeds)}" + (f" of {asked}" if state.active and isinstance(asked, int) else ""),
