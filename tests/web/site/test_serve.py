@@ -31,6 +31,14 @@ def test_a_port_out_of_range_is_refused(port):
         bind(port)
 
 
+def test_small_pieces_are_sent_at_once():
+    """As asyncio decides it: without TCP's number it leaves Nagle's algorithm on, and answers wait for an ACK."""
+    with closing(bind(0)) as listener, socket.create_connection(listener.getsockname()) as caller:
+        accepted, _ = listener.accept()
+        with accepted:
+            assert (accepted.proto, caller.proto) == (socket.IPPROTO_TCP, socket.IPPROTO_TCP)
+
+
 def test_a_file_is_no_root(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file: name the folder of the runs"):

@@ -22,7 +22,8 @@ def bind(port: int) -> socket.socket:
     """
     if not 0 <= port <= 65535:
         raise InputError(f"--port {port} must be from 0 (any free one) to 65535")
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # the protocol by name: only then asyncio sends small pieces at once, else each page waits 40 ms for an ACK
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
