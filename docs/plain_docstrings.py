@@ -52,22 +52,21 @@ def _escaped(text: str) -> str:
 
 
 def find(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | None:
-    """Resolves a short name, as annotations and ``Raises:`` have it, where one public object ends in it.
+    """Resolves a name, as annotations and ``Raises:`` have it, to the one public object of its room that ends in it.
 
-    A name without its package is looked for on the same page and among the errors only: rooms may use one word for two.
+    A name without its package is looked for on the same page and among the errors: rooms may use one word for two.
     """
     if node.get("refdomain") != "py":
         return None
     package, _, target = node["reftarget"].rpartition(".")
-    if package and not package.startswith("thalweg"):
-        return None
+    room = ".".join([*package.split(".")[:2], ""])
     near = (node["refdoc"], "reference/errors")
     homes = {
         entry.docname + entry.node_id: entry
         for name, entry in env.domains.python_domain.objects.items()
         if name.rpartition(".")[2] == target
         and entry.objtype in ("class", "exception", "function", "data")
-        and (package or entry.docname in near)
+        and (name.startswith(room) if package else entry.docname in near)
     }
     if len(homes) != 1:
         return None
