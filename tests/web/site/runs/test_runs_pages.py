@@ -106,7 +106,7 @@ def test_axes_ranges_and_averages_come_from_the_address(client, make):
     assert shown("")["lines"][0]["x"] == list(range(40))
     assert shown("x=tokens")["lines"][0]["x"] == [32 * (step + 1) for step in range(40)]
     assert shown("x=seconds")["lines"][0]["x"] == [0.5 * (step + 1) for step in range(40)]
-    assert shown("from=10&to=20")["lines"][0]["x"] == list(range(9, 22))
+    assert shown("from=10&to=20")["lines"][0]["x"] == list(range(10, 21))
     zoomed = shown("from=10&to=20&go=in&smooth=5&logy=1&metric=lr")
     assert zoomed["address"] == "/runs/show/a?metric=lr&logy=1&smooth=5&from=12.5&to=17.5"
     assert "smooth" in zoomed["lines"][0]

@@ -58,7 +58,7 @@ def comparison(shelf: Shelf, asked: Sequence[str], view: View) -> dict[str, Any]
     metric = view.metric or ("loss" if "loss" in names or not names else names[0])
     view = replace(view, metric=metric)
     if view.smooth is None:
-        view = replace(view, smooth=_span(read, metric))
+        view = replace(view, smooth=_span(read, metric, view))
     labels = _labels([run.path for run in read])
     drawn = [
         Named(label, number, read_series(run.columns, metric, x=view.x, tokens=run.tokens))
@@ -104,13 +104,16 @@ def _read(shelf: Shelf, path: str, problems: list[str]) -> _Read | None:
     return _Read(path, true_status(folder, state["status"]), recipe, columns, tokens_per_step(recipe))
 
 
-def _span(read: Sequence[_Read], metric: str) -> float:
-    """Steps to average over unless the address says: none for a few records, else about a fortieth of the longest."""
+def _span(read: Sequence[_Read], metric: str, view: View) -> float:
+    """Steps to average over unless the address says: none for few records, else about a fiftieth of what is shown."""
     steps = [read_series(run.columns, metric, x="steps", tokens=run.tokens).steps for run in read]
     longest = max(steps, key=len, default=np.empty(0))
     if len(longest) < DENSE:
         return 0.0
-    return max((span for span in SPANS if span <= (longest[-1] - longest[0]) / 40), default=SPANS[0])
+    low, high = float(longest[0]), float(longest[-1])
+    if view.x == "steps":
+        low, high = max(low, view.low or low), min(high, view.high or high)
+    return max((span for span in SPANS if span <= (high - low) / 50), default=0.0)
 
 
 def _drawable(run: _Read, metric: str, x: str, problems: list[str]) -> bool:
@@ -176,4 +179,4 @@ def _differences(read: Sequence[_Read]) -> dict[str, dict[str, Any]]:
 
 
 def _word(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else repr(value)
+    return "\N{EN DASH}" if value is None else value if isinstance(value, str) else repr(value)

@@ -51,7 +51,7 @@ def figure(drawn: Sequence[Named], view: View, *, labels: bool) -> dict[str, Any
     moved = view.moved(across.low, across.high)
     across = _across(usable, moved)
     lines = [_line(item, moved, labels) for item in usable]
-    up = axis_of([_inside(line, across) for line in lines], log=view.logy, pad=0.05)
+    up = axis_of([shown for line in lines for shown in _inside(line, across)], log=view.logy, pad=0.05)
     about = _spoken(usable, view)
     names = (ACROSS[view.x], title(view.metric))
     svgs = [
@@ -110,9 +110,10 @@ def _numbered(lines: Sequence[Line]) -> list[Line]:
     return [replace(line, name=str(k + 1) if line.name else "") for k, line in enumerate(lines)]
 
 
-def _inside(line: Line, across: Axis) -> np.ndarray:
+def _inside(line: Line, across: Axis) -> list[np.ndarray]:
+    """What of a curve and of its average lies in the range."""
     first, last = np.searchsorted(line.x, across.low, "left"), np.searchsorted(line.x, across.high, "right")
-    return line.y[first:last]
+    return [values[first:last] for values in (line.y, line.smooth) if values is not None]
 
 
 def _points(lines: Sequence[Line], drawn: Sequence[Named], across: Axis, view: View) -> str:
@@ -121,6 +122,7 @@ def _points(lines: Sequence[Line], drawn: Sequence[Named], across: Axis, view: V
     low, high = across.ends
     for line, item in zip(lines, drawn, strict=True):
         kept = thin(across.place(line.x), line.y, low, high, READ).index
+        kept = kept[(line.x[kept] >= across.low) & (line.x[kept] <= across.high)]
         entry = {
             "name": item.name,
             "x": _brief(line.x[kept], 12),
