@@ -1,7 +1,7 @@
 """The pages of the runs: time to the first byte and memory with thousands of runs and with a curve of 10^6 points.
 
 Folders of runs are made in a temporary folder; ``thalweg web`` runs in a process of its own and is asked over a socket,
-as a browser asks. Cold is the first request after its start, with nothing read; warm ones follow, their median and
+as a browser asks. Cold is the first request after its start (files in the system's cache), warm ones follow, median and
 maximum are kept. Memory is the resident size of the server, and its peak.
 
     python benchmarks/runs_page.py [--runs 1000 5000] [--records 300] [--points 1000000] [--repeats 20]
