@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.util.nodes import make_refnode
 
 SECTION = re.compile(r"(Args|Attributes|Returns|Raises|Yields|Example|Examples|Note|Warns):$")
@@ -74,8 +75,11 @@ def find(app: Any, env: Any, node: Any, content: Any) -> nodes.reference | None:
     return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, target)
 
 
-def dashes(app: Any, doctree: nodes.document) -> None:
-    """Sets a dash between an argument and its meaning, where Sphinx leaves two hyphens."""
+def tidy(app: Any, doctree: nodes.document) -> None:
+    """Sets a dash between an argument and its meaning, and keeps paths of files from leading to ``dynamics.Path``."""
+    for node in doctree.findall(pending_xref):
+        if node.get("reftarget") == "Path" and not (node.get("py:module") or "").startswith("thalweg.dynamics"):
+            node["reftarget"] = "pathlib.Path"
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":
             text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
@@ -84,6 +88,6 @@ def dashes(app: Any, doctree: nodes.document) -> None:
 def setup(app: Any) -> dict[str, bool]:
     """Registers the extension with Sphinx."""
     app.connect("autodoc-process-docstring", as_typed, priority=400)
-    app.connect("doctree-read", dashes)
+    app.connect("doctree-read", tidy)
     app.connect("missing-reference", find)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
