@@ -63,11 +63,25 @@ def test_errors_stand_beside_their_numbers_and_the_rest_is_folded():
     ours = [{"what": f"number {k}", "value": 0.25, "unit": "s"} for k in range(30)]
     ours += [{"what": "number 3, standard error", "value": 0.0123, "unit": "s"}]
     view = study_view(STUDY | {"ours": ours, "paper": [{"what": "number 7", "value": 0.3, "source": "Table 1"}]})
-    rows, more = view["numbers"].rows, view["more_numbers"].rows
+    (table,) = view["numbers"]
+    rows, more = table.rows, view["more_numbers"].rows
     assert rows[0][:1] + rows[0][2:] == ["number 7", "0.25", "s"]
     assert [row[2] for row in rows if row[0] == "number 3"] == ["0.25\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.012"]
     assert len(rows) + len(more) == 30
     assert not [row for row in [*rows, *more] if "standard error" in row[0]]
+
+
+def test_numbers_of_different_things_have_a_table_each():
+    view = study_view(
+        STUDY
+        | {
+            "ours": [{"what": "a", "value": 1, "unit": "s"}],
+            "paper": [{"what": "b", "value": "none", "source": "Table 1"}],
+        }
+    )
+    assert [[row[0] for row in table.rows] for table in view["numbers"]] == [["b"], ["a"]]
+    assert view["more_numbers"] is None
+    assert study_view(STUDY)["numbers"] == []
 
 
 @pytest.mark.parametrize(

@@ -18,4 +18,5 @@ def to_html(source: str) -> Markup:
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
     html = reader.renderer.render(tokens, reader.options, {})
     html = html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("<th></th>", "<td></td>")
+    html = html.replace("<pre>", '<pre tabindex="0">')  # what scrolls must be reachable by keyboard
     return Markup(html.replace("</table>", "</table></div>"))

@@ -111,25 +111,39 @@ def _cost(seconds: Sequence[float] | None) -> str:
     return f"{low:,} s a seed" if low == high else f"{low:,} to {high:,} s a seed"
 
 
-def _numbers(study: Mapping[str, Any]) -> tuple[Table | None, Table | None]:
-    """The paper's numbers beside ours, matched by ``what``, the paper's first; and the rest of ours."""
+def _numbers(study: Mapping[str, Any]) -> tuple[list[Table], Table | None]:
+    """The paper's numbers beside ours, and the rest of ours.
+
+    One table where both name the same things (``what``), else one each.
+    """
     paper = {entry["what"]: entry for entry in study.get("paper") or ()}
     ours = {entry["what"]: entry for entry in study.get("ours") or ()}
     errors = {what: ours.pop(what + ERROR)["value"] for what in list(ours) if what + ERROR in ours}
-    rows = []
-    for what in dict.fromkeys([*paper, *ours]):
-        theirs, own = paper.get(what, {}), ours.get(what, {})
-        value = {"text": significant(theirs.get("value")), "note": theirs.get("source", "")}
-        rows.append([what, value, _ours(own.get("value"), errors.get(what)), own.get("unit", "")])
-    columns = [Column("What"), Column("Paper"), Column("Ours"), Column("Unit")]
-    first = len(paper) + FIRST
-    title = "The paper\N{RIGHT SINGLE QUOTATION MARK}s numbers beside ours"
-    if not rows:
-        return None, None
-    if len(rows) <= first + 4:
-        return Table(title, columns, rows), None
-    rest = [[what, own, unit] for what, _, own, unit in rows[first:]]
-    return Table(title, columns, rows[:first]), Table("More of our numbers", [columns[0], *columns[2:]], rest)
+    own = {what: [_ours(entry.get("value"), errors.get(what)), entry.get("unit", "")] for what, entry in ours.items()}
+    theirs = {
+        what: {"text": significant(entry.get("value")), "note": entry.get("source", "")}
+        for what, entry in paper.items()
+    }
+    both = [what for what in paper if what in ours]
+    alone = [what for what in ours if what not in paper]
+    cut = len(alone) if len(alone) <= FIRST + 4 else FIRST
+    first = [[what, *own[what]] for what in alone[:cut]]
+    rest = [[what, *own[what]] for what in alone[cut:]]
+    columns = [Column("What"), Column("Ours"), Column("Unit")]
+    tables = []
+    if both:
+        rows = [[what, theirs[what], *own.get(what, ["\N{EN DASH}", ""])] for what in paper]
+        rows += [[what, {"text": "\N{EN DASH}", "note": ""}, *numbers] for what, *numbers in first]
+        title = "The paper\N{RIGHT SINGLE QUOTATION MARK}s numbers beside ours"
+        tables = [Table(title, [columns[0], Column("Paper"), *columns[1:]], rows)]
+    else:
+        if paper:
+            rows = [[what, value] for what, value in theirs.items()]
+            title = "The paper\N{RIGHT SINGLE QUOTATION MARK}s numbers"
+            tables.append(Table(title, [Column("What"), Column("Paper")], rows))
+        if first:
+            tables.append(Table("Ours", columns, first))
+    return tables, Table("More of our numbers", columns, rest) if rest else None
 
 
 def _ours(value: Any, error: Any) -> str:
