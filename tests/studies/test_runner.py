@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 from thalweg.errors import InputError
+from thalweg.runs.lock import FolderLock, is_locked
+from thalweg.studies import runner
 from thalweg.studies.runner import run_study
 
 MODULE = """
@@ -80,6 +86,33 @@ def test_an_outcome_and_its_files(study):
     assert study.calls() == ["0", "1"]
 
 
+def test_records_are_seen_while_a_seed_runs(study, monkeypatch):
+    seen: list[list[str]] = []
+    written = runner.write_atomic
+
+    def look(path, content):
+        if path.name.startswith("seed-"):
+            seen.append((study.folder / f"{path.stem}.part").read_text().splitlines())
+        return written(path, content)
+
+    monkeypatch.setattr(runner, "write_atomic", look)
+    outcome = study(scale="smoke", seeds=2)
+    assert [json.loads(line) for lines in seen for line in lines] == outcome["records"]
+    assert not list(study.folder.glob("*.part"))
+    assert outcome["threshold"] == 0.5
+
+
+def test_a_folder_has_one_writer(study):
+    study.folder.mkdir()
+    lock = FolderLock(study.folder)
+    lock.acquire()
+    with pytest.raises(InputError, match="being written by process"):
+        study(scale="smoke", seeds=1)
+    lock.release()
+    assert study(scale="smoke", seeds=1)["runs"] == 1
+    assert not is_locked(study.folder)
+
+
 def test_one_seed_is_inconclusive_and_writes_strict_json(study):
     outcome = study(scale="smoke", seeds=1)
     assert (outcome["verdict"], outcome["error"]) == ("inconclusive", None)
@@ -115,3 +148,35 @@ def test_a_folder_of_another_scale_is_refused(study):
     with pytest.raises(InputError, match="holds records of another study, scale or version"):
         study(scale="laptop", seeds=1)
     assert study(scale="smoke", seeds=1)["runs"] == 1
+
+
+SLEEPER = """
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from thalweg.studies.runner import run_study
+
+if __name__ == "__main__":
+    run_study("pilot-study", Path(sys.argv[1]), slugs={"pilot-study": "sleeper"}, scale="smoke", seeds=6, jobs=2)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_seeds_that_run_beside_each_other(tmp_path):
+    slow = "    import time\n    yield {}\n    time.sleep(60)\n    for k in range(2):"
+    (tmp_path / "sleeper.py").write_text(MODULE.replace("    for k in range(2):", slow))
+    (tmp_path / "main.py").write_text(SLEEPER)
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "main.py", str(out)], cwd=tmp_path, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while len([part for part in out.glob("*.part") if part.stat().st_size]) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) != 0
+    finally:
+        process.kill()
+        process.wait()
+    assert sorted(part.name for part in out.glob("*.part")) == ["seed-0.part", "seed-1.part"]

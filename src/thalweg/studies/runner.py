@@ -13,13 +13,13 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from thalweg.errors import InputError, suggest
+from thalweg.errors import InputError, Interrupted, suggest
 from thalweg.files import write_atomic
 from thalweg.runs.environment import environment
 from thalweg.runs.lock import FolderLock
@@ -97,14 +97,24 @@ def _run(
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_threads, initargs=(threads,)) as pool:
-        futures = [pool.submit(_seed, study.__name__, scale, seed, device, folder) for seed in missing]
+        futures = [pool.submit(_worker_seed, study.__name__, scale, seed, device, folder) for seed in missing]
         try:
             for seed, future in zip(missing, futures, strict=True):
                 future.result()
                 say(f"{name}: seed {seed} done")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # else Ctrl-C would wait for seeds not yet begun
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():  # else Ctrl-C would wait for their seeds, and for those they took up next
+                worker.terminate()
             raise
+
+
+def _worker_seed(module: str, scale: str, seed: int, device: str, folder: Path) -> None:
+    """One seed in a worker, which ends when it is interrupted: it would take up the next seed otherwise."""
+    try:
+        _seed(module, scale, seed, device, folder)
+    except (KeyboardInterrupt, Interrupted):
+        os._exit(130)
 
 
 def _threads(count: int) -> None:
