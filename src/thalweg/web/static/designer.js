@@ -67,6 +67,7 @@
     for (const name of PARTS) {
       const old = document.getElementById(name), fresh = page.getElementById(name);
       if (!old || !fresh || (refused && name !== "problem")) continue;
+      if (held && /^(run|tabs|panel)$/.test(name)) continue; // made anew when the point is let go
       const typing = source && old.contains(source) && source.matches("input, textarea");
       if (typing && old.dataset.panel === fresh.dataset.panel) base(old, fresh);
       else old.replaceWith(fresh);
@@ -193,6 +194,10 @@
     });
     group.querySelector(".drawn").setAttribute("d", `M${path.join("L")}`);
     group.querySelector(".readout").textContent = said(held.list[held.k]);
+    for (const [name, key] of [["e.at", "at"], ["e.lr", "lr"]]) {
+      const boxes = bench.querySelectorAll(`#points input[name="${name}"]`);
+      if (boxes.length === held.list.length) held.list.forEach((p, k) => { boxes[k].value = p[key]; });
+    }
   }
   const said = (p) => `step ${p.at.toLocaleString("en")}, rate ${p.lr.toExponential(2).replace("e-", "e\u2212")}`;
 
