@@ -28,9 +28,12 @@ class Server:
     process: subprocess.Popen[str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, one a test process; without one the tests are skipped, except in CI, which installs it."""
+    """Chromium, started for each file of tests, since Playwright's event loop would be in the way of other files.
+
+    Without one the tests are skipped, except in CI, which installs it.
+    """
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("CI has no Chromium: .ci/run installs it")

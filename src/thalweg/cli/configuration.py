@@ -111,6 +111,8 @@ def _held_out(rows: ConfigTable, rule: str) -> ConfigTable:
     if field not in rows.numbers or isinstance(number, str):
         raise InputError(f"--ood names {field!r}, no column of numbers: {suggest(field, rows.numbers)}")
     far = rows.numbers[field] >= number
+    if not far.any() or far.all():
+        raise InputError(f"--ood {rule!r} holds for {far.sum()} of {len(rows)} rows: choose a number that parts them")
     held = np.random.default_rng(0).random(len(rows)) < 0.2
     return replace(rows, split=["ood_val" if f else "in_val" if h else "train" for f, h in zip(far, held, strict=True)])
 

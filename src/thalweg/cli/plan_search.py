@@ -37,7 +37,12 @@ def search(law: Path, budget: float, tune: str, config: str, json: bool) -> None
     for name, choices in found.trade_offs.items():
         print()
         rows = [
-            (value_text(c.value), f"{c.loss:.4f}", f"{c.loss - found.loss:+.4f}", f"{c.low:.4f} to {c.high:.4f}")
+            (
+                value_text(c.value),
+                f"{c.loss:.4f}",
+                f"{round(c.loss - found.loss, 4) + 0.0:+.4f}",
+                f"{c.low:.4f} to {c.high:.4f}",
+            )
             for c in choices
         ]
         table((name, "predicted loss", "above the plan", "90 % interval"), rows)

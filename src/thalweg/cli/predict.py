@@ -57,6 +57,10 @@ def predict(
     if is_configuration(law):
         if not config:
             raise InputError(f"{law} is a configuration law: give --config, as optimizer=adamw,params=520M,tokens=10B")
+        if plot is not None:
+            raise InputError("--plot draws a schedule's curve: of a configuration law take --points 50 --csv FILE")
+        if csv is not None and not points:
+            raise InputError("--csv writes a configuration's curve: say at how many points, as --points 50")
         predict_configuration(law, config, points=points, csv=csv, json=json)
         return
     if not schedule or steps < 1:

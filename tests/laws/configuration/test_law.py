@@ -49,6 +49,26 @@ def test_outside_the_fitted_range_the_interval_is_wide_and_it_says_so(law):
     assert "beta2 was never fitted" in law.predict([inside | {"beta2": 0.9}]).beyond[0]
 
 
+@pytest.mark.parametrize("times", [1e-6, 1e4, 1e6])
+def test_far_outside_the_trend_goes_on_alone(law, times):
+    """A residual that was fitted is not drawn on for ever: the prediction stays near what a law of size allows."""
+    far = {"optimizer": "adamw", "params": 1e8 * times, "tokens": 4e9 * times, "learning_rate": 4e-3}
+    found = law.predict([far])
+    assert np.isfinite([found.low[0], found.high[0]]).all()
+    assert 0.2 * found.baseline[0] < found.loss[0] < 5 * found.baseline[0]
+    assert found.low[0] < found.loss[0] < found.high[0]
+
+
+def test_words_that_were_never_fitted_are_said(law):
+    table = sweep().rows(np.array([name == "adamw" for name in sweep().texts["optimizer"]]))
+    plain = ConfigurationLaw.fit(ConfigTable(table.numbers, {}, table.losses, table.split), members=1, calibrated=False)
+    config = {"params": 1e8, "tokens": 4e9, "learning_rate": 4e-3}
+    assert plain.predict([config]).beyond[0] == ""
+    assert "optimizer was never fitted and is not used" in plain.predict([config | {"optimizer": "muon"}]).beyond[0]
+    with pytest.raises(InputError, match="the fitted runs differ in optimizer: give optimizer="):
+        law.predict([config])
+
+
 def test_the_optimum_moves_with_size(law):
     """The made optimum is exp(-0.3 log(N / 1e8)) 4e-3; muon's is twice that."""
     rates = np.geomspace(1e-3, 2e-2, 60)
@@ -108,7 +128,7 @@ def test_refused():
     law = ConfigurationLaw.fit(table, members=1)
     with pytest.raises(InputError, match="did you mean 'adamw'"):
         law.predict([{"optimizer": "adamm", "params": 1e8, "tokens": 1e9}])
-    with pytest.raises(InputError, match="several fitted kinds of run fit"):
+    with pytest.raises(InputError, match="the fitted runs differ in optimizer"):
         law.predict([{"params": 1e8, "tokens": 1e9}])
 
 

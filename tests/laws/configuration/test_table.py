@@ -129,3 +129,16 @@ def test_the_coupled_law_is_found_and_contains_the_chinchilla_law():
     assert same.predict(n, d) == pytest.approx(plain.predict(n, d))
     with pytest.raises(InputError, match="at least 6"):
         fit_coupled(SizeTable(n[:5], d[:5], truth.predict(n, d)[:5]))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("lr=1e-3,learning_rate=2e-3", "learning_rate is given twice"),
+        ("lr=nan", "learning_rate is nan in the configuration: give a finite number"),
+        ("lr=inf", "give a finite number"),
+    ],
+)
+def test_a_configuration_of_doubtful_meaning_is_refused(text, sentence):
+    with pytest.raises(InputError, match=sentence):
+        parse_config(text)

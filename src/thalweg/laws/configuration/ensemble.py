@@ -4,7 +4,8 @@ A member of the embedded default is a surface over log or power coordinates (`fe
 square of the trend's reducible loss (what a bad hyperparameter costs shrinks as less is left to learn), or of the
 logarithm of that above the best runs. It starts from a trend in size and data, the coupled law (``coupled``), whose
 exponents' priors are centred elsewhere in each: what the table does not determine differs between members, so that they
-part where nothing was fitted.
+part where nothing was fitted. Beyond ten times the fitted sizes and amounts of data a surface stays as it is there, and
+the trend alone goes on.
 
 Source: arXiv 2602.10300, section on residual targets; Lakshminarayanan et al., arXiv 1612.01474 (ensembles).
 """
@@ -12,7 +13,7 @@ Source: arXiv 2602.10300, section on residual targets; Lakshminarayanan et al., 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = ["Backbone", "BoostedEnsemble", "SurfaceEnsemble", "size_table"]
 MEMBERS = 8
 MOST_ROWS = 2000  # a surface stands on at most so many rows, drawn at random
 BEST = 0.01  # quantile of the residuals that counts as the best runs
+REACH = 10.0  # times the fitted range of size and data, within which a surface is asked
 POWER = 2  # of the reducible loss, nats, that a residual is measured in
 ABOVE, LEAST = 0.03, 0.005  # the logarithm is of residual - best + ABOVE, at least LEAST, in that unit
 
@@ -72,6 +74,12 @@ def _residual(trend: Coupled, table: ConfigTable) -> np.ndarray:
     return above / _reducible(trend, table) ** POWER
 
 
+def _limits(table: ConfigTable) -> dict[str, tuple[float, float]]:
+    """Smallest and largest size and data at which a surface fitted to a table is asked."""
+    fitted = ((name, table.numbers[name]) for name in ("params", "tokens"))
+    return {name: (float(values.min()) / REACH, float(values.max()) * REACH) for name, values in fitted}
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     coordinates: Coordinates
@@ -80,25 +88,31 @@ class _Member:
     trend: Coupled
     rows: list[int]
     surface: Surface
+    limits: dict[str, tuple[float, float]]
 
     def predict(self, encoder: Encoder, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
-        return self._losses(table, *self.surface.predict(encoder.encode(table, self.coordinates)))
+        held = {name: np.clip(table.numbers[name], *limits) for name, limits in self.limits.items()}
+        near = replace(table, numbers={**table.numbers, **held})
+        return self._losses(table, near, *self.surface.predict(encoder.encode(near, self.coordinates)))
 
     def left_out(self, encoder: Encoder, table: ConfigTable, run: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The fitted table's rows, each without its run."""
         if len(self.rows) == len(table):
-            return self._losses(table, *self.surface.left_out(run))
+            return self._losses(table, table, *self.surface.left_out(run))
         mean, deviation = self.predict(encoder, table)
         own = np.array(self.rows)
-        mean[own], deviation[own] = self._losses(table.rows(own), *self.surface.left_out(run[own]))
+        mean[own], deviation[own] = self._losses(table.rows(own), table.rows(own), *self.surface.left_out(run[own]))
         return mean, deviation
 
-    def _losses(self, table: ConfigTable, mean: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _losses(
+        self, table: ConfigTable, near: ConfigTable, mean: np.ndarray, deviation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The trend at the rows of ``table`` plus the residual that the surface gave for those of ``near``."""
         base = self.trend.predict(table.numbers["params"], table.numbers["tokens"])
         if self.logarithmic:
             above = np.exp(mean)
             mean, deviation = above + self.offset, above * deviation
-        unit = _reducible(self.trend, table) ** POWER
+        unit = _reducible(self.trend, near) ** POWER
         return base + unit * mean, unit * deviation
 
 
@@ -129,7 +143,7 @@ class SurfaceEnsemble:
             offset = float(np.quantile(residual, BEST)) - ABOVE
             values = np.log(np.maximum(residual - offset, LEAST)) if logarithmic else residual
             surface = fit_surface(encoder.encode(part, coordinates), values, seed=int(rng.integers(2**31)))
-            found.append(_Member(coordinates, logarithmic, offset, base, rows, surface))
+            found.append(_Member(coordinates, logarithmic, offset, base, rows, surface, _limits(part)))
         return cls(encoder, found)
 
     def predict(self, table: ConfigTable) -> tuple[np.ndarray, np.ndarray]:
@@ -168,7 +182,7 @@ class SurfaceEnsemble:
             residual = _residual(base, part)
             values = np.log(np.maximum(residual - offset, LEAST)) if logarithmic else residual
             surface = Surface(saved["theta"], encoder.encode(part, saved["coordinates"]), values)
-            found.append(_Member(saved["coordinates"], logarithmic, offset, base, rows, surface))
+            found.append(_Member(saved["coordinates"], logarithmic, offset, base, rows, surface, _limits(part)))
         return cls(encoder, found)
 
 

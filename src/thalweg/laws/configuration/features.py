@@ -133,10 +133,10 @@ class Encoder:
             return fits[0]
         given = ", ".join(f"{field} {word!r}" for field, word in zip(self.words, asked, strict=True) if word)
         options = [category.replace("|", " ").strip() for category in self.categories]
-        why = "several fitted kinds of run fit" if fits else "no fitted run has"
-        raise InputError(
-            f"{why} {given or 'a configuration without words'}: {suggest(' '.join(asked).strip(), options)}"
-        )
+        hint = suggest(" ".join(asked).strip(), options)
+        if fits and not given:
+            raise InputError(f"the fitted runs differ in {' and '.join(self.words)}: give {self.words[0]}=…; {hint}")
+        raise InputError(f"{'several fitted kinds of run fit' if fits else 'no fitted run has'} {given}: {hint}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers."""

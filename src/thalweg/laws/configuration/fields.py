@@ -117,8 +117,9 @@ def field_of(column: str) -> tuple[str, float]:
     known = (*FIELDS, *ALIASES, *TARGETS, *LABELS)
     if name not in known:
         raise InputError(f"column {column!r} is no field of a configuration: {suggest(name, known)}; or ignore it")
-    if unit not in UNITS or (unit in ("nats", "bits")) > (name in TARGETS):
-        raise InputError(f"unit {unit!r} of column {column!r} is not known: {suggest(unit, UNITS)}")
+    fit = [known for known in UNITS if known and (known in ("nats", "bits")) == (name in TARGETS)]
+    if unit and unit not in fit:
+        raise InputError(f"unit {unit!r} of column {column!r} is not known: {suggest(unit, fit)}")
     return name, UNITS[unit]
 
 

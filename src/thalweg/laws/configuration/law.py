@@ -154,6 +154,10 @@ class ConfigurationLaw:
             low, high = known.min() * (1 - 1e-9), known.max() * (1 + 1e-9)
             for row in np.flatnonzero((column < low) | (column > high)):
                 said[row].append(f"{name} = {column[row]:g} lies outside the fitted {low:g} to {high:g}")
+        for name, column in table.texts.items():
+            if name not in self.table.texts:
+                for row in (row for row, word in enumerate(column) if word):
+                    said[row].append(f"{name} was never fitted and is not used")
         return tuple("; ".join(parts) for parts in said)
 
     def save(self, path: str | Path) -> Path:

@@ -212,6 +212,8 @@ def parse_config(text: str) -> dict[str, Value]:
         field, unit = field_of(name.strip())
         if field not in FIELDS:
             raise InputError(f"{name!r} is no field of a configuration: {suggest(field, FIELDS)}")
+        if field in found:
+            raise InputError(f"{field} is given twice in the configuration, as {name.strip()}={value}: leave one")
         if FIELDS[field].role == "text":
             found[field] = value.strip()
             continue
@@ -219,4 +221,6 @@ def parse_config(text: str) -> dict[str, Value]:
             found[field] = parse_number(value) * unit
         except ValueError:
             raise InputError(f"{field} is {value!r} in the configuration, no number") from None
+        if not np.isfinite(found[field]):
+            raise InputError(f"{field} is {value.strip()} in the configuration: give a finite number, or leave it out")
     return found
