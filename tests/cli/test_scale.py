@@ -46,6 +46,7 @@ def test_the_linear_rule(capsys):
         "steps": 100,
     }
     assert found["largest_batch"] is None
+    assert set(document(capsys, *"--optimizer sgd --from 8 --to 16 --lr 0.1".split())["values"]) == {"lr"}
     assert main(["scale", *words]) == 0
     assert capsys.readouterr().out.splitlines()[0].split() == ["batch", "256", "batch", "1024"]
 
@@ -74,6 +75,7 @@ def test_a_recipe_is_written_anew(capsys, tiny, tmp_path):
     assert new.schedule == found["values"]["schedule"]["to"] == "wsd:peak=0.02,warmup=2,decay=0.3,shape=linear"
     assert new.optimizer["betas"] == pytest.approx((0.6, 0.8))
     assert new.model == old.model
+    document(capsys, "--recipe", tmp_path / "old.toml", "--to", 16, "--out", tmp_path / "new.toml")  # the same again
 
 
 def test_a_run_tells_its_noise_scale(capsys, tiny, tiny_data, tmp_path):
@@ -107,6 +109,9 @@ def test_a_run_tells_its_noise_scale(capsys, tiny, tiny_data, tmp_path):
         ("--optimizer adamw --from 8 --to 16 --ema 1.5", "ema = 1.5"),
         ("--optimizer adamw --from 8 --to 16 --steps -5", "--steps -5"),
         ("--optimizer adamw --from 8 --to 16 --noise-scale inf", "--noise-scale inf"),
+        ("--optimizer adamw --from 256 --to 0", "--to 0 must be at least 1"),
+        ("--optimizer adamw --from 256 --to 512 --context 1024 --tokens 1e9 --steps 400", "not --steps 400"),
+        ("--recipe recipes/tiny.toml --to 64 --out recipes/tiny.toml", "already holds another file"),
         ("--recipe recipes/tiny.toml --to 64 --lr 0.1", "--lr is the recipe's"),
         ("--recipe recipes/tiny.toml --to 64 --from 8", "--from 8 is not"),
     ],

@@ -9,7 +9,9 @@ import pytest
 
 from page_reader import Page, assert_inert
 from thalweg.cli import main
+from thalweg.launch.sweep_report import sweep_report
 from thalweg.runs.ledger import Ledger
+from thalweg.web.sweep_page import write_sweep_page
 
 DOCUMENT = """
 recipe = "recipe.toml"
@@ -102,7 +104,18 @@ def test_report(capsys, ledger, tmp_path):
     assert "1.50 (" in out
     page = Page((tmp_path / "page.html").read_text())
     assert_inert(page)
-    assert "lion needs 1.50 times fewer tokens" in page.words
+    assert "lion needs 1.50 times fewer tokens than a tuned adamw" in page.words
+
+
+def test_a_best_value_at_the_end_of_its_grid_is_not_called_tuned(ledger, tmp_path):
+    result = sweep_report(ledger)
+    next(cell for cell in result["cells"] if cell["optimizer"] == "adamw")["at_end"].append("lr")
+    words = Page(write_sweep_page(result, tmp_path / "page.html").read_text()).words
+    assert "a tuned" not in words
+    assert "(adamw at the end of its grid: lr)" in words
+    for cell in result["cells"]:
+        cell["speedup"] = None
+    assert "tuned alike" not in Page(write_sweep_page(result, tmp_path / "page.html").read_text()).words
 
 
 def test_bad_input(capsys, document, ledger, tmp_path):

@@ -94,6 +94,7 @@ def test_a_sweep_end_to_end(make, here, tmp_path):
         expected = curve.speedup(tokens, cells["muon", tokens]["confirmed"][0])
         assert cells["muon", tokens]["speedup"]["value"] == pytest.approx(expected)
     assert set(report["sensitivity"]) == {"adamw", "muon"}
+    assert all(rule["size_power"] is None for rules in report["scaling"].values() for rule in rules.values())
     SweepRunner(make(), ledger).run()
     assert here.trained == trained  # all from the ledger
     assert sweep_report(ledger) == report

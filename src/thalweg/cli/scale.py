@@ -73,7 +73,7 @@ def scale(
     recipe
         Recipe (.toml) whose batch, schedule, optimizer, average, evaluations and checkpoints are changed.
     out
-        Write the new recipe here.
+        Write the new recipe here; another file of that name is left alone.
     noise_scale
         Gradient noise scale, in the unit of the batch: noise dominates well below it.
     run
@@ -111,11 +111,15 @@ def scale(
         from_ = source.batch  # pyrefly: ignore
     if source is not None and from_ != source.batch:
         raise InputError(f"--from {from_} is not the recipe's batch = {source.batch}: leave it out")
-    if from_ < 1 or to < 1 or context < 1 or windows < 2:
-        raise InputError(f"--from {from_}, --to {to} and --context {context} must be at least 1, --windows {windows} 2")
+    for word, count, least in (("from", from_, 1), ("to", to, 1), ("context", context, 1), ("windows", windows, 2)):
+        if count < least:
+            raise InputError(f"--{word} {count} must be at least {least}")
     for name, value in lengths.items():
         if not 1 <= value < float("inf"):
             raise InputError(f"--{name} {value:g} must be at least 1")
+    if tokens is not None and steps is not None and abs(tokens / (from_ * context) - steps) > 1:
+        read = f"{from_ * context:,} tokens (--from x --context) each are {tokens / (from_ * context):,.0f} steps"
+        raise InputError(f"--tokens {tokens:g} at {read}, not --steps {steps}: give one of them")
     if noise_scale is not None and not 0 < noise_scale < float("inf"):
         raise InputError(f"--noise-scale {noise_scale} must be above 0: samples at which noise equals signal")
     made, notes = None, ()
@@ -123,6 +127,7 @@ def scale(
         from thalweg.train.batch_size import scale_recipe
 
         made, notes = scale_recipe(source, to, rule=rule)
+        _spare(out, made.to_toml())
         rows = _changes(source, made)
     else:
         rows = _scaled(str(optimizer), rule, given, to / from_) + _lengths(lengths, from_, to, context)
@@ -173,13 +178,21 @@ def _recipe(path: Path | None, run: Path | None) -> Recipe | None:
     return Recipe.from_dict(Run.open(run).recipe) if run is not None else None
 
 
+def _spare(path: Path | None, text: str) -> None:
+    """Refuses to write over a file that says something else."""
+    from thalweg.errors import InputError
+
+    if path is not None and path.is_file() and path.read_bytes() != text.encode():
+        raise InputError(f"--out {path} already holds another file: choose another name, or delete it")
+
+
 def _scaled(name: str, rule: str, given: dict[str, Any], kappa: float) -> list[tuple[str, Any, Any]]:
     """Rows of what is given, and of the optimizer's own defaults where the rule changes them."""
     from thalweg.cli.batch_limits import option_defaults
     from thalweg.schedules.batch_scaling import BATCH_RULES, batch_rule, scale_hyperparameters
 
     chosen = batch_rule(name) if rule == "auto" else rule
-    old = {k: v for k, v in option_defaults(name).items() if k in BATCH_RULES[chosen]} | given
+    old = {k: v for k, v in option_defaults(name).items() if k in BATCH_RULES[chosen] and v != 0} | given
     new = scale_hyperparameters({"lr": 1.0} | old, kappa, rule=chosen)
     rows = [(key, value, new[key]) for key, value in old.items()]
     return rows if "lr" in old else [("lr, times", 1.0, new["lr"]), *rows]

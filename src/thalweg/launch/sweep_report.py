@@ -38,8 +38,9 @@ def sweep_report(ledger: str | Path, *, noise: float = NOISE) -> dict[str, Any]:
         noise: spread of a final loss over runs, nats per token, where a cell has one run.
 
     Returns:
-        ``cells`` (loss, values, runs and speed-up of each optimizer, size and budget), ``curves`` (the baseline's by
-        size), ``sensitivity``, ``scaling`` (both by optimizer), ``notes``, ``runs``, ``seconds``, ``baseline``.
+        ``cells`` (loss, values, those ``at_end`` of their grid, runs and speed-up of each optimizer, size and budget),
+        ``curves`` (the baseline's by size), ``sensitivity``, ``scaling`` (both by optimizer; a power is None where
+        size, or data a parameter, does not vary), ``notes``, ``runs``, ``seconds``, ``baseline``.
 
     Raises:
         InputError: the ledger cannot be read or holds no finished run of a sweep.
@@ -84,12 +85,14 @@ def _cells(sweep: Sweep, label: str, regimes: Mapping[tuple[int, int], str], run
         best = min(sound, key=lambda r: r["loss"])
         same = config_key(best["values"])
         again = {r["seed"]: r["loss"] for r in own if config_key(r["values"]) == same and r["seed"] in sweep.confirm}
+        grids = sweep.space(label).grids if tune != "predicted" else {}
         yield {
             "optimizer": label,
             "params": params,
             "tokens": tokens,
             "ratio": tokens / (20 * params),
             "tune": tune,
+            "at_end": [name for name, grid in grids.items() if _at_end(best["values"][name], grid)],
             "loss": best["loss"],
             "values": best["values"],
             "runs": len(tuned),
@@ -148,14 +151,9 @@ def _notes(sweep: Sweep, cells: Sequence[Cell], regimes: Mapping[tuple[int, int]
     if sweep.confirm and any(len(cell["confirmed"]) < len(sweep.confirm) for cell in cells):
         yield "confirming seeds are still to come: until then speed-ups are of the tuning seed"
     for cell in cells:
-        if cell["tune"] == "predicted":
-            continue
-        ends = [
-            name for name, grid in sweep.space(cell["optimizer"]).grids.items() if _at_end(cell["values"][name], grid)
-        ]
-        if ends:
+        if cell["at_end"]:
             where = f"{cell['optimizer']}, {cell['params']:,} parameters, {cell['tokens']:,} tokens"
-            yield f"{where}: at the end of the grid: {', '.join(ends)}"
+            yield f"{where}: at the end of the grid: {', '.join(cell['at_end'])}"
 
 
 def _at_end(value: Any, grid: Sequence[Any]) -> bool:
@@ -189,5 +187,7 @@ def _scaling(sweep: Sweep, label: str, cells: Sequence[Cell]) -> dict[str, Any]:
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         if len(values) >= 3 and numbers and len(set(values)) > 1:
             sizes, ratios = [cell["params"] for cell in own], [cell["ratio"] for cell in own]
-            found[name] = asdict(fit_hyper_scaling(sizes, ratios, values))
+            rule = asdict(fit_hyper_scaling(sizes, ratios, values))
+            one = {"size_power": len(set(sizes)) == 1, "ratio_power": len({float(f"{r:.9g}") for r in ratios}) == 1}
+            found[name] = rule | {power: None for power, same in one.items() if same}
     return found

@@ -47,16 +47,24 @@ def write_sweep_page(result: Mapping[str, Any], path: str | Path) -> Path:
 
 
 def _headline(result: Mapping[str, Any], best: list[dict[str, Any]]) -> str:
+    base = result["baseline"]
     if not best:
-        return f"Optimizers tuned alike, against {result['baseline']}"
+        alike = "searched on equal terms" if any(cell["at_end"] for cell in result["cells"]) else "tuned alike"
+        return f"Optimizers {alike}, against {base}"
     largest = max((cell["params"], cell["tokens"]) for cell in best)
     top = max(
         (cell for cell in best if (cell["params"], cell["tokens"]) == largest), key=lambda c: c["speedup"]["value"]
     )
     speed, where = top["speedup"], f"{whole(top['params'])} parameters, {whole(top['tokens'])} tokens"
+    curve = [cell for cell in result["cells"] if (cell["optimizer"], cell["params"]) == (base, top["params"])]
+    ends = {
+        label: list(dict.fromkeys(name for cell in cells for name in cell["at_end"]))
+        for label, cells in ((base, curve), (top["optimizer"], [top]))
+    }
+    beside = "; ".join(f"{label} at the end of its grid: {', '.join(names)}" for label, names in ends.items() if names)
     return (
-        f"{top['optimizer']} needs {speed['value']:.2f} times fewer tokens than a tuned {result['baseline']} "
-        f"({speed['low']:.2f} to {speed['high']:.2f}) at {where}"
+        f"{top['optimizer']} needs {speed['value']:.2f} times fewer tokens than {'' if beside else 'a tuned '}{base} "
+        f"({speed['low']:.2f} to {speed['high']:.2f}) at {where}{beside and f' ({beside})'}"
     )
 
 
@@ -71,6 +79,8 @@ def _cells(result: Mapping[str, Any]) -> Table:
                 note = "the baseline's curve never gets there"
             elif speed["beyond"]:
                 note = "beyond the baseline's longest run"
+        if cell["at_end"]:
+            note = f"{note}{note and '; '}at the end of the grid: {', '.join(cell['at_end'])}"
         confirmed = cell["confirmed"]
         again = f"{sum(confirmed) / len(confirmed):.4f} ({len(confirmed)})" if confirmed else NONE
         rows.append(
