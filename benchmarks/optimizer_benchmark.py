@@ -100,7 +100,9 @@ def sensitivity(tables: BenchmarkTables) -> dict[str, Any]:
         ours = sensitive_hyperparameters(tables.phase_one(name))
         sets = {key: (kept, *ours.alternatives.get(key, ())) for key, kept in ours.sensitive.items()}
         same = sets.keys() == listed.keys() and all(values in sets[key] for key, values in listed.items())
-        print(f"  {name}: {ours.sensitive}; {'as the official code' if same else f'official {listed}'}")
+        tied = {key: values for key, values in listed.items() if values != ours.sensitive.get(key)} if same else {}
+        said = f"as the official code{f', whose {tied} is as good' if tied else ''}" if same else f"official {listed}"
+        print(f"  {name}: {ours.sensitive}; {said}")
         found[name] = {"ours": ours.sensitive, "as good": ours.alternatives, "official": listed, "same": same}
     print(f"  {sum(entry['same'] for entry in found.values())} of {len(found)} lists as the official code's")
     return found
