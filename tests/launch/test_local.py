@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import time
@@ -142,3 +143,12 @@ def test_jobs_that_wait_for_one_another_are_refused(tmp_path, tiny):
     one, two = tmp_path / "one", tmp_path / "two"
     with pytest.raises(InputError, match=r"one waits for .*two, which waits for it"):
         pool.run([Job(one, tiny(), two), Job(two, tiny(), one)])
+
+
+def test_a_killed_worker_is_one_sentence(tiny, tmp_path):
+    def kill(progress):
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(InputError, match="was killed"), LocalPool(workers=1, on_progress=kill) as pool:
+        pool.run([Job(tmp_path / "run", tiny(steps=400))])

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,10 @@ class LocalPool:
                 if failure is not None:
                     self._stop.set()
         self._drain()
+        if isinstance(failure, BrokenProcessPool):
+            raise InputError(
+                "a training process was killed, perhaps for want of memory: give the same command again, which goes on"
+            ) from failure
         if failure is not None:
             raise failure
         if self._stop.is_set():
