@@ -9,12 +9,15 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from thalweg.errors import InputError
 from thalweg.launch.local import Job, LocalPool
 from thalweg.runs import Run
 from thalweg.train.fork import shared_steps
+from thalweg.train.loop import train
+from thalweg.train.setup import prepare
 
 CALL = f"__import__('runpy').run_path({str(Path(__file__).with_name('pool.py'))!r})['pool'](words)"
 CONSTANT = "constant:peak=0.01,warmup=4"
@@ -145,10 +148,43 @@ def test_jobs_that_wait_for_one_another_are_refused(tmp_path, tiny):
         pool.run([Job(one, tiny(), two), Job(two, tiny(), one)])
 
 
-def test_a_killed_worker_is_one_sentence(tiny, tmp_path):
+def test_a_killed_worker_is_replaced_and_its_run_goes_on(tiny, tmp_path, capsys):
+    """Killed twice at the work; the losses are those of an uninterrupted run, bit for bit."""
+    recipe = tiny(steps=400)
+    killed = []
+
+    def kill(progress):
+        if progress.step > 100 * (1 + len(killed)) and len(killed) < 2:
+            killed.append(progress.step)
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    with LocalPool(workers=2, on_progress=kill) as pool:
+        pool.run([Job(tmp_path / name, recipe) for name in ("one", "two")])
+    assert len(killed) == 2
+    assert capsys.readouterr().err.count("a training process was killed: its runs go on") == 2
+    whole = train_alone(recipe, tmp_path / "whole")
+    for name in ("one", "two"):
+        run = Run.open(tmp_path / name)
+        assert run.status == "done"
+        np.testing.assert_array_equal(run.curve("loss")[1], whole)
+
+
+def test_workers_killed_again_and_again_are_one_sentence(tiny, tmp_path, capsys):
     def kill(progress):
         for child in multiprocessing.active_children():
             child.kill()
 
-    with pytest.raises(InputError, match="was killed"), LocalPool(workers=1, on_progress=kill) as pool:
-        pool.run([Job(tmp_path / "run", tiny(steps=400))])
+    with (
+        pytest.raises(InputError, match="were killed 4 times, perhaps for want of memory: use fewer workers"),
+        LocalPool(workers=1, on_progress=kill) as pool,
+    ):
+        pool.run([Job(tmp_path / "run", tiny(steps=100_000))])
+    assert capsys.readouterr().err.count("was killed") == 3
+
+
+def train_alone(recipe, folder):
+    """Losses of the recipe trained in this process."""
+    run = Run.create(folder, recipe.to_dict(), steps=recipe.steps)
+    train(run, data=prepare(recipe.data, folder.parent / "data"))
+    return run.curve("loss")[1]

@@ -1,7 +1,8 @@
 """Several runs at once on this machine: a pool of processes with a fixed number of threads each.
 
 A job that branches from another (``train.fork``) starts when that one is done. Ctrl-C reaches the workers as a flag:
-each writes a checkpoint and stops, and the same call goes on from there.
+each writes a checkpoint and stops, and the same call goes on from there. Where a process is killed from outside, as the
+system does when memory runs out, all start anew and resume their runs, up to three times.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ from thalweg.train.recipe import Recipe
 __all__ = ["Interrupted", "Job", "LocalPool", "Progress"]
 
 REPORT_SECONDS = 0.2
+RETRIES = 3  # times that a pool which lost a process starts anew; as on Ray
 _SHARED: dict[str, Any] = {}  # what the pool gave this worker process
 
 
@@ -86,22 +89,27 @@ class LocalPool:
     ) -> None:
         if workers < 1 or threads < 1:
             raise InputError(f"workers = {workers} and threads = {threads} must be at least 1")
-        context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self._queue = context.SimpleQueue()
+        self._workers, self._threads = workers, str(threads)
         self._on_progress = on_progress
         self._tolerate = tolerate
         self._device = device
-        self._threads = str(threads)
+        self._losses = 0
+        self._open()
+
+    def _open(self) -> None:
+        """Starts the processes, with a flag and a queue of their own: a killed process may hold the old ones' locks."""
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._queue = context.SimpleQueue()
         others = set(multiprocessing.active_children())
         with self._starting():
             self._pool = ProcessPoolExecutor(
-                workers,
+                self._workers,
                 mp_context=context,
                 initializer=_begin,
-                initargs=(self._stop, self._queue, threads, os.getpid()),
+                initargs=(self._stop, self._queue, int(self._threads), os.getpid()),
             )
-            ready = [self._pool.submit(_ready) for _ in range(workers)]
+            ready = [self._pool.submit(_ready) for _ in range(self._workers)]
         try:
             for future in ready:
                 future.result()
@@ -129,25 +137,25 @@ class LocalPool:
         waiting = list(jobs)
         running: dict[Future[str], Job] = {}
         failure: BaseException | None = None
-        with _sigint(self._stop.set):
+        with _sigint(lambda: self._stop.set()):
             while waiting or running:
                 if failure is None and not self._stop.is_set():
-                    waiting = self._start(waiting, running)
+                    self._start(waiting, running)
                 if not running:
                     break
                 done, _ = wait(running, timeout=REPORT_SECONDS, return_when=FIRST_COMPLETED)
                 self._drain()
+                if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                    done, _ = wait(running)  # one process lost ends the others too
+                    failure = failure or self._lost(waiting, done, running)
                 for future in done:
                     del running[future]
                     error = future.exception()
-                    failure = failure or (None if isinstance(error, self._tolerate) else error)
+                    if not isinstance(error, (BrokenProcessPool, *self._tolerate)):
+                        failure = failure or error
                 if failure is not None:
                     self._stop.set()
         self._drain()
-        if isinstance(failure, BrokenProcessPool):
-            raise InputError(
-                "a training process was killed, perhaps for want of memory: give the same command again, which goes on"
-            ) from failure
         if failure is not None:
             raise failure
         if self._stop.is_set():
@@ -157,17 +165,37 @@ class LocalPool:
                 f"{waiting[0].folder} waits for {waiting[0].source}, which waits for it: give one no source"
             )
 
-    def _start(self, waiting: list[Job], running: dict[Future[str], Job]) -> list[Job]:
-        """Submits every job whose source is not still to come; returns the rest."""
+    def _start(self, waiting: list[Job], running: dict[Future[str], Job]) -> None:
+        """Submits every job whose source is not still to come."""
         unfinished = {job.folder for job in waiting} | {job.folder for job in running.values()}
-        later = []
-        for job in waiting:
+        for job in list(waiting):
             if job.source in unfinished:
-                later.append(job)
-            else:
-                with self._starting():
-                    running[self._pool.submit(_train, job, self._device)] = job
-        return later
+                continue
+            with self._starting():
+                try:
+                    future = self._pool.submit(_train, job, self._device)
+                except BrokenProcessPool as error:  # killed since the last look
+                    future = Future()
+                    future.set_exception(error)
+            running[future] = job
+            waiting.remove(job)
+
+    def _lost(
+        self, waiting: list[Job], ended: set[Future[str]], running: Mapping[Future[str], Job]
+    ) -> InputError | None:
+        """Puts back the jobs of a pool that broke and starts it anew; returns a refusal where that is no use."""
+        waiting[:0] = [running[future] for future in ended if isinstance(future.exception(), BrokenProcessPool)]
+        self._losses += 1
+        if self._losses > RETRIES:
+            return InputError(
+                f"training processes were killed {self._losses} times, perhaps for want of memory: use fewer workers "
+                "and give the same command again, which goes on"
+            )
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if not self._stop.is_set():
+            print("a training process was killed: its runs go on from their checkpoints", file=sys.stderr, flush=True)
+            self._open()
+        return None
 
     @contextmanager
     def _starting(self) -> Iterator[None]:

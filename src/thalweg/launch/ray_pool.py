@@ -16,12 +16,9 @@ from typing import Any
 from thalweg.data.preparing.ray_engine import join_ray, quiet
 from thalweg.errors import InputError
 from thalweg.launch import local
-from thalweg.launch.local import REPORT_SECONDS, Job, LocalPool, Progress
+from thalweg.launch.local import REPORT_SECONDS, RETRIES, Job, LocalPool, Progress
 
 __all__ = ["LostWorker", "RayPool", "pool_at"]
-
-RETRIES = 3
-"""Times that a job is started again after its process or machine was lost."""
 
 
 class LostWorker(RuntimeError):
