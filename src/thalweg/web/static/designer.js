@@ -24,9 +24,9 @@
   // --- asking ---------------------------------------------------------------------------------------------------
   const narrow = matchMedia("(max-width: 680px)"); // of the two pictures only the one that is seen is asked for
   narrow.addEventListener("change", () => ask(location.pathname + location.search, null));
-  let busy = false, next = null, turn = 0, held = null;
+  let busy = false, next = null, turn = 0, newest = 0, held = null;
   function ask(address, push, source) {
-    next = { address, push, turn, source };
+    next = { address, push, turn, source, number: (newest += 1) };
     if (!busy) run();
   }
   async function run() {
@@ -44,7 +44,7 @@
         const refused = page.querySelector("#problem .problem"), pending = page.querySelector("[data-pending]");
         if (refused && asked.push === false && asked.source) continue; // half a number: said when it is finished
         show(page, asked.source);
-        if (pending) setTimeout(() => { if (!next && asked.turn === turn) ask(address, null, asked.source); }, 120);
+        if (pending) setTimeout(() => { if (asked.number === newest && asked.turn === turn) ask(address, null, asked.source); }, 120);
         if (refused || asked.push === null) continue;
         if (asked.push && address !== location.pathname + location.search) history.pushState({}, "", address);
       } catch (error) {
