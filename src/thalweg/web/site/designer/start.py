@@ -13,6 +13,7 @@ from thalweg.errors import InputError, suggest
 from thalweg.web.site.designer.fits import Job, Order
 from thalweg.web.site.designer.sources import EXAMPLE, Upload, of_runs
 from thalweg.web.site.replies import part, reply, wants_part
+from thalweg.web.site.uploads import one_file, plain_name, text_of
 from thalweg.web.words import whole
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ class Start:
         kept, said = typed.pop("kept"), ""
         try:
             before = self.desk.upload(kept) if kept else Upload(())
-            texts = tuple((_plain_name(name), _text(name, data)) for name, data in curves)
+            texts = tuple((plain_name(name), text_of(name, data)) for name, data in curves)
             if not texts and typed["pasted"].strip():
                 texts = (("pasted.csv", typed["pasted"]),)
-            plan = (_plain_name(schedules[0] or ""), _text(schedules[0] or "", schedules[1]))
+            plan = (plain_name(schedules[0] or ""), text_of(schedules[0] or "", schedules[1]))
             if not plan[1].strip() and typed["schedules_text"].strip():
                 plan = ("schedules.toml", typed["schedules_text"])
             found = Upload(texts or before.curves, plan if plan[1].strip() else before.schedules)
@@ -80,16 +81,14 @@ class Start:
 
     async def upload_law(self, request: Request) -> Response:
         """Takes a saved law."""
-        async with request.form(max_files=1, max_fields=5) as form:
-            given = form.get("law")
-            name, data = (given.filename or "", await given.read()) if isinstance(given, UploadFile) else ("", b"")
+        name, data = await one_file(request, "law")
         return await run_in_threadpool(self._law_taken, request, name, data)
 
     def _law_taken(self, request: Request, name: str, data: bytes) -> Response:
         try:
             if not data:
                 raise InputError("no file is chosen; choose a law.json that thalweg fit or this page has saved")
-            found = self.desk.upload_law(_text(name, data), _plain_name(name))
+            found = self.desk.upload_law(text_of(name, data), plain_name(name))
         except InputError as error:
             return front(self.desk, request, status=400, problem=str(error), where="law")
         return RedirectResponse(f"/designer?law={found}", 303)
@@ -176,20 +175,6 @@ class Start:
 def _progress_address(order: Order) -> str:
     pairs = [("curves", order.curves), *(("train", name) for name in order.train)]
     return "/designer/fit?" + urlencode([*pairs, ("law", order.law), ("method", order.method)])
-
-
-def _plain_name(name: str) -> str:
-    """A file's name without folders, short enough for messages."""
-    return name.replace("\\", "/").rpartition("/")[2][-80:]
-
-
-def _text(name: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{_plain_name(name)} is not text ({error.reason} at byte {error.start}); give UTF-8"
-        ) from None
 
 
 def _row(curve: LossCurve) -> Mapping[str, Any]:

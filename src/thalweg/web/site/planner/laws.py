@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from thalweg.errors import InputError
 from thalweg.web.site.designer.shelf import Memo
+from thalweg.web.site.uploads import plain_name, text_of
 
 if TYPE_CHECKING:
     from thalweg.laws.budget import OwnLaws
@@ -34,16 +35,12 @@ class Laws:
         Raises:
             InputError: it is too large, no text, or nothing that a plan can use.
         """
-        title = name.replace("\\", "/").split("/")[-1][:60] or "the file"
+        title = plain_name(name) or "the file"
         if not data:
             raise InputError("no file is chosen: choose a law (.json) or a table (.csv)")
         if len(data) > LARGEST:
             raise InputError(f"{title} has {len(data) / 2**20:.0f} MiB: a law has at most {LARGEST // 2**20}")
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise InputError(f"{title} is not text: choose a saved law (.json) or a table (.csv)") from None
-        kept = json.dumps({"title": title, "text": text}).encode()
+        kept = json.dumps({"title": title, "text": text_of(title, data)}).encode()
         own = self._read(kept)
         if own.curve is not None:
             from thalweg.web.site.designer.fits import document

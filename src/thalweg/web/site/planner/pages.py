@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from thalweg.errors import InputError
@@ -15,6 +14,7 @@ from thalweg.web.site.designer.shelf import Memo
 from thalweg.web.site.planner.laws import Laws
 from thalweg.web.site.planner.query import DEFAULTS, MOST_LAWS, Ask
 from thalweg.web.site.replies import part, reply, wants_part
+from thalweg.web.site.uploads import one_file
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -53,9 +53,7 @@ class Pages:
 
     async def upload(self, request: Request) -> Response:
         """Takes a law or a table and shows the plan with it; what is refused is said above the plan as it was."""
-        async with request.form(max_files=1, max_fields=5) as form:
-            given = form.get("file")
-            name, data = (given.filename or "", await given.read()) if isinstance(given, UploadFile) else ("", b"")
+        name, data = await one_file(request, "file")
         return await run_in_threadpool(self._taken, request, name, data)
 
     def _taken(self, request: Request, name: str, data: bytes) -> Response:
