@@ -110,6 +110,9 @@ def test_runs_compare_and_export(capsys, root):
 def test_doctor(capsys, monkeypatch):
     found = document(capsys, "doctor")["result"]
     assert found["base"]["torch"] == torch.__version__
+    assert {"starlette", "uvicorn", "markdown-it-py"} <= found["base"].keys()
+    assert found["extras"].keys() == {"hf", "data", "corpora", "scale", "surrogate", "track"}
+    assert set(found["extras"]["scale"]) == {"ray"}
     assert found["devices"][0].startswith("cpu")
     assert "torch" in printed(capsys, "doctor")
     from thalweg.cli import doctor
@@ -117,7 +120,9 @@ def test_doctor(capsys, monkeypatch):
     real = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "tokenizers" else real(name))
     assert document(capsys, "doctor")["result"]["install"]["data"] == 'pip install "thalweg[data]"'
-    assert 'missing  ->  pip install "thalweg[data]"' in printed(capsys, "doctor")
+    line = next(line for line in printed(capsys, "doctor").splitlines() if line.startswith("extra data"))
+    assert "tokenizers missing, pyarrow" in line
+    assert line.endswith('  ->  pip install "thalweg[data]"')
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "jinja2" else real(name))
     assert main(["doctor"]) == 1
     assert "MISSING" in capsys.readouterr().out

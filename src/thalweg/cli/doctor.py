@@ -4,8 +4,8 @@ from __future__ import annotations
 
 __all__ = ["doctor"]
 
-BASE = ("torch", "numpy", "scipy", "safetensors", "matplotlib", "rich", "cyclopts", "jinja2", "msgspec", "tomli_w")
-EXTRAS = {"hf": ("transformers", "tokenizers", "accelerate"), "data": ("tokenizers",)}
+DEVELOPERS = ("test", "lint", "docs")
+"""Extras that nobody needs who only uses the package."""
 
 
 def doctor(*, json: bool = False) -> int:
@@ -21,8 +21,9 @@ def doctor(*, json: bool = False) -> int:
     from thalweg import __version__
     from thalweg.cli.output import emit, table
 
-    base = {name: _version(name) for name in BASE}
-    extras = {extra: {name: _version(name) for name in names} for extra, names in EXTRAS.items()}
+    wanted = _wanted()
+    base = {name: _version(name) for name in wanted.pop("")}
+    extras = {extra: {name: _version(name) for name in names} for extra, names in wanted.items()}
     lacking = [extra for extra, names in extras.items() if None in names.values()]
     result = {
         "thalweg": __version__,
@@ -46,11 +47,24 @@ def doctor(*, json: bool = False) -> int:
     return 1 if None in base.values() else 0
 
 
-def _version(module: str) -> str | None:
+def _wanted() -> dict[str, list[str]]:
+    """The packages of each extra, and of the base under "", as this package's metadata names them."""
+    import re
+    from importlib.metadata import requires
+
+    found: dict[str, list[str]] = {"": []}
+    for line in requires("thalweg") or ():
+        name, extra = re.match(r"[\w.-]+", line), re.search(r"extra == ['\"](\w+)['\"]", line)
+        if name and (extra is None or extra.group(1) not in DEVELOPERS):
+            found.setdefault(extra.group(1) if extra else "", []).append(name.group())
+    return found
+
+
+def _version(package: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version(module.replace("_", "-"))
+        return version(package)
     except PackageNotFoundError:
         return None
 
